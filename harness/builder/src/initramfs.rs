@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn the_guards_mode_takes_the_place_of_its_policys() {
-        let of = |text: &str, mode| policy(&Guard { policy: text.to_owned(), mode, early: true });
+        let of = |text: &str, mode| {
+            policy(&Guard { policy: text.to_owned(), mode, early: true, reader: Default::default() })
+        };
         let text = "version = 1\nmode = 'audit' # for now\n[[rule]]\nallow = true\n";
         assert_eq!(of(text, None), text);
         assert_eq!(of(text, Some(GuardMode::Enforce)), text.replace("'audit' # for now", "\"enforce\""));

@@ -138,6 +138,9 @@ impl RunningActor {
             Some(parent) => spawned(parent, &cgroup)?,
         };
         let mut actor = Self::of(executor, context, cgroup, Some(plan.clone()));
+        if let Some(uid) = plan.loginuid {
+            actor.ask(&Request::LogIn { uid }, &[])?;
+        }
         if !plan.unshare {
             actor.join(plan, parent, needs)?;
             return Ok(Made { actor, mounted: Vec::new(), token: None, no_token: None });

@@ -199,6 +199,7 @@ fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
         lsm: Vec::new(),
         lockdown: None,
         guard: None,
+        memory_mib: None,
         own_vm: false,
         cases: vec![case],
     }
@@ -240,6 +241,7 @@ fn container_plan() -> Container {
         options: bpffs::delegate_any(),
         token: true,
         unshare: true,
+        loginuid: None,
         restrictions: Default::default(),
         unit: None,
     }

@@ -107,6 +107,7 @@ fn plan_for(case: &Case) -> Container {
         options: bpffs::delegate_any(),
         token: case.attempts.iter().any(hands_own),
         unshare: true,
+        loginuid: None,
         restrictions: Default::default(),
         unit: None,
     }
@@ -132,6 +133,7 @@ mod tests {
             options: vec![],
             token: false,
             unshare: true,
+            loginuid: None,
             restrictions: Default::default(),
             unit: None,
         }

@@ -107,6 +107,7 @@ impl Executor<'_> {
     fn answer(&mut self, request: Request, fds: Vec<OwnedFd>) -> Answered {
         match request {
             Request::Stay { interfaces, netkit, tmpfs } => self.stay(interfaces, netkit, tmpfs),
+            Request::LogIn { uid } => identity::log_in(uid).map_err(Into::into).and(DONE),
             Request::Isolate { uid, gid, namespaces } => self.isolate(uid, gid, &namespaces),
             Request::Join { uid, gid } => self.join(uid, gid, fds),
             Request::ShareBpffs => Ok((Reply::Done, self.own_bpffs()?.copies()?.into())),

@@ -13,15 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_protocol::plan;
+use harness_protocol::plan::{self, Reader};
 use rustix::fs::{MemfdFlags, OFlags};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::process;
+use crate::{error::SysError, process};
 
 pub(crate) use window::{Suspect, Window, Witnessed};
 
+mod reader;
 mod window;
 
 /// How long the guard may take until it is in force: the kernel verifies its programs meanwhile.
@@ -78,6 +79,12 @@ pub(crate) enum GuardError {
     /// Records are missing.
     #[error("the guard's counters do not add up: {0:?}; recorded, seq, and read + lost must be equal, and lost 0")]
     Sums(Counters),
+    /// Its reader cannot be stopped, or its ring not be filled.
+    #[error("the guard's reader: {0}")]
+    Reader(#[from] SysError),
+    /// Its ring should be full.
+    #[error("the guard's ring was not full: no record was lost; its policy must allow root to make maps")]
+    NotFull,
     /// It recorded a call while it was off.
     #[error("the guard recorded a call while it was off: {0}")]
     Stray(String),
@@ -99,8 +106,8 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    fn checked(self) -> Result<Self, GuardError> {
-        let exact = self.recorded == self.seq && self.seq == self.read + self.lost && self.lost == 0;
+    fn checked(self, may_lose: bool) -> Result<Self, GuardError> {
+        let exact = self.recorded == self.seq && self.seq == self.read + self.lost && (may_lose || self.lost == 0);
         exact.then_some(self).ok_or(GuardError::Sums(self))
     }
 
@@ -151,6 +158,9 @@ pub(crate) struct Guard {
     own_program: u64,
     /// Whether it is in force since the initramfs, and nothing switches it off.
     is_early: bool,
+    reader: Reader,
+    /// The process that filled the ring.
+    filler: Option<u32>,
 }
 
 impl Guard {
@@ -174,7 +184,9 @@ impl Guard {
         let child = command.stdin(Stdio::piped()).stdout(out?).stderr(err?).spawn().map_err(failed("start it"))?;
         let (begun, counters, is_early) = (Vec::new(), Counters::default(), plan.early);
         let own_program = fs::metadata("/proc/self/exe").map_err(failed("stat /proc/self/exe"))?.ino();
-        let mut guard = Self { child, keep, printed, complaints, position: 0, begun, counters, own_program, is_early };
+        let (position, reader, filler) = (0, plan.reader, None);
+        let mut guard =
+            Self { child, keep, printed, complaints, position, begun, counters, own_program, is_early, reader, filler };
         let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
         let ready = guard.await_line("try", START, is_ready);
         let _ = fs::remove_file(&policy);
@@ -193,19 +205,39 @@ impl Guard {
             return self.settled("flush").map(drop);
         }
         let before = self.settled("on")?;
-        before.into_iter().next().map_or(Ok(()), |record| Err(GuardError::Stray(record)))
+        before.into_iter().next().map_or(Ok(()), |record| Err(GuardError::Stray(record)))?;
+        self.hold()
+    }
+
+    /// Stops the reader and fills the ring, if the scenario asks for that.
+    fn hold(&mut self) -> Result<(), GuardError> {
+        if self.reader == Reader::Reads {
+            return Ok(());
+        }
+        reader::stop(self.pid())?;
+        match self.reader {
+            Reader::Full => self.filler = Some(reader::fill()?.as_raw_nonzero().get().unsigned_abs()),
+            Reader::Reads | Reader::Stopped => reader::wait(),
+        }
+        Ok(())
     }
 
     /// Switches it off. Returns what it recorded while it was on.
     pub(crate) fn off(&mut self) -> Result<Window, GuardError> {
-        let before = self.counters.calls();
+        if self.reader != Reader::Reads {
+            reader::go_on(self.pid())?;
+        }
+        let before = self.counters;
         let records = self.settled(if self.is_early { "flush" } else { "off" })?;
         if !self.is_early {
             // Everything is read, and nothing more is printed until the next command.
             rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
             self.position = 0;
         }
-        Ok(Window { records, calls: self.counters.calls() - before })
+        if self.reader == Reader::Full && self.counters.lost == before.lost {
+            return Err(GuardError::NotFull);
+        }
+        Ok(Window { records, calls: self.counters.calls() - before.calls(), filler: self.filler })
     }
 
     /// Ends it, by the end of its standard input.
@@ -258,9 +290,9 @@ impl Guard {
     /// counted already while its record is still being made.
     fn settled(&mut self, command: &'static str) -> Result<Vec<String>, GuardError> {
         let (mut counters, mut records) = self.command(command)?;
-        let mut pause = Pause::default();
+        let (mut pause, may_lose) = (Pause::default(), self.reader == Reader::Full);
         for _ in 0..UNSETTLED {
-            if counters.checked().is_ok() {
+            if counters.checked(may_lose).is_ok() {
                 break;
             }
             pause.take();
@@ -268,7 +300,7 @@ impl Guard {
             counters = later;
             records.extend(more);
         }
-        self.counters = counters.checked()?;
+        self.counters = counters.checked(may_lose)?;
         Ok(records)
     }
 

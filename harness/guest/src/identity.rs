@@ -30,6 +30,14 @@ pub(crate) enum IdentityError {
         /// The expected value.
         expected: u64,
     },
+    /// The process belongs to another login than was requested.
+    #[error("/proc/self/loginuid shows {shown}, expected {expected}")]
+    Login {
+        /// What it shows.
+        shown: String,
+        /// The user.
+        expected: u32,
+    },
 }
 
 /// Becomes a user and group without supplementary groups and capabilities, and proves it.
@@ -53,6 +61,16 @@ pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), IdentityError> {
     // Makes its own files in /proc belong to it instead of root.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).during(|| "prctl PR_SET_DUMPABLE")?;
     prove_ids(uid, gid)
+}
+
+/// Makes the process one of a user's login (`/proc/PID/loginuid`, `proc_pid_loginuid(5)`), and proves it.
+pub(crate) fn log_in(uid: u32) -> Result<(), IdentityError> {
+    const LOGIN: &str = "/proc/self/loginuid";
+    pseudofile::write(LOGIN, &uid.to_string())?;
+    match pseudofile::read(LOGIN)?.trim() {
+        shown if shown == uid.to_string() => Ok(()),
+        shown => Err(IdentityError::Login { shown: shown.to_owned(), expected: uid }),
+    }
 }
 
 fn switch(uid: u32, gid: u32) -> Result<(), SysError> {

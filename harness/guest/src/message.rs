@@ -22,6 +22,11 @@ pub(crate) enum Request {
         /// Whether to mount a tmpfs.
         tmpfs: bool,
     },
+    /// Belong to the login of this user from now on.
+    LogIn {
+        /// The user.
+        uid: u32,
+    },
     /// Become an unprivileged user, enter new namespaces and open a bpffs there: [`Reply::Pid`] with the descriptor
     /// from `fsopen(2)`.
     Isolate {

@@ -207,7 +207,17 @@ mod tests {
         let plan = |own_vm| {
             let (sysctls, lsm, cases) = Default::default();
             let name = "token/own-vm".parse().unwrap();
-            let scenario = Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, guard: None, own_vm, cases };
+            let scenario = Scenario {
+                name,
+                deadline_ms: 1,
+                sysctls,
+                lsm,
+                lockdown: None,
+                guard: None,
+                memory_mib: None,
+                own_vm,
+                cases,
+            };
             Plan {
                 format: FORMAT,
                 kernel: ExpectedKernel::default(),

@@ -78,7 +78,7 @@ fn skip_reason(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
 }
 
 fn guard(setting: &GuardSetting) -> plan::Guard {
-    plan::Guard { policy: setting.text.clone(), mode: setting.mode, early: setting.early }
+    plan::Guard { policy: setting.text.clone(), mode: setting.mode, early: setting.early, reader: setting.reader }
 }
 
 fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {
@@ -95,6 +95,7 @@ fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(Expan
             lsm: checked.spec.vm.lsm.clone(),
             lockdown: checked.spec.vm.lockdown,
             guard: checked.spec.vm.guard.as_ref().map(guard),
+            memory_mib: checked.spec.vm.memory_mib,
             own_vm: checked.spec.isolation == Isolation::Vm,
             cases: planned,
         },

@@ -4,7 +4,7 @@ mod common;
 
 use harness_protocol::plan::{Actor, Call, Filter, FilterErrno, Holding, Lockdown, Refused, SystemCall, Token};
 
-use common::expanded;
+use common::{expanded, problems};
 
 #[test]
 fn a_process_without_namespaces_of_its_own_is_planned() {
@@ -76,6 +76,23 @@ op = "btf_load"
 fn a_locked_down_kernel_has_a_boot_of_its_own() {
     let text = "summary = 'x'\nisolation = 'vm'\nvm.lockdown = 'integrity'\n[[attempt]]\nop = 'btf_load'\n";
     assert_eq!(expanded(text, "6.12").plan.lockdown, Some(Lockdown::Integrity));
+}
+
+#[test]
+fn a_vm_with_another_memory_is_the_scenarios_own() {
+    let text = "summary = 'x'\nisolation = 'vm'\nvm.memory_mib = 2048\n[[attempt]]\nop = 'btf_load'\n";
+    assert_eq!(expanded(text, "6.12").plan.memory_mib, Some(2048));
+    let complaints = |text: &str| problems(text).join("\n");
+    insta::assert_snapshot!(complaints(&text.replace("isolation = 'vm'\n", "")), @r#"2:17: other scenarios of the boot have another memory (add `isolation = "vm"`)"#);
+}
+
+#[test]
+fn a_container_belongs_to_a_login_from_the_start() {
+    let text = "summary = 'x'\n[container]\nloginuid = 1500\n[[attempt]]\nop = 'btf_load'\n";
+    assert_eq!(expanded(text, "6.12").plan.cases[0].containers[0].loginuid, Some(1500));
+    let complaints = |text: &str| problems(text).join("\n");
+    let inside = "[containers.outer]\n[container]\nparent = 'outer'\n";
+    insta::assert_snapshot!(complaints(&text.replace("[container]\n", inside)), @"5:12: `loginuid` cannot be combined with `parent`: a process logs in before it has namespaces");
 }
 
 #[test]

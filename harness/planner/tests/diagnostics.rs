@@ -50,7 +50,7 @@ fn a_report_without_a_terminal_has_one_line_per_problem() {
     key-and-name-errors.toml:7:9: `map_creat` is not a bpf command; did you mean `map_create`?
     key-and-name-errors.toml:8:1: unknown key `types` (one of `attachs`, `cmds`, `maps`, `progs`, `raw`)
     key-and-name-errors.toml:11:16: `net_admn` is not a capability (did you mean `net_admin`?)
-    key-and-name-errors.toml:12:1: unknown key `user` (one of `caps`, `drop_ins`, `instance`, `kind`, `manager`, `namespaces`, `no_new_privs`, `nspawn`, `parent`, `seccomp`, `uid`, `unit`, `unit_file`, `unshare`)
+    key-and-name-errors.toml:12:1: unknown key `user` (one of `caps`, `drop_ins`, `instance`, `kind`, `loginuid`, `manager`, `namespaces`, `no_new_privs`, `nspawn`, `parent`, `seccomp`, `uid`, `unit`, `unit_file`, `unshare`)
     key-and-name-errors.toml:16:8: `hsh` is not a map type; did you mean `hash`?
     key-and-name-errors.toml:17:1: `map_create` has no key `entries` (did you mean `max_entries`?)
     key-and-name-errors.toml:22:6: there is no container `contaner` (did you mean `container`?)

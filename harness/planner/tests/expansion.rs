@@ -361,3 +361,21 @@ fn a_type_without_its_option_is_marked_as_missing() {
     let missing = run.cases[0].attempts[0].missing.as_deref();
     assert_eq!(missing, Some("this kernel is built without CONFIG_BPF_LIRC_MODE2"));
 }
+
+#[test]
+fn a_program_can_be_made_longer_by_instructions_that_are_never_executed() {
+    let text = |keys: &str| {
+        let load = "summary = 'x'\n[[attempt]]\nop = 'prog_load'\ntype = 'xdp'\n";
+        format!("{load}{keys}\n")
+    };
+    let planned = expanded(&text("length = 9\ninstructions = ['b700000002000000 9500000000000000']"), "6.12");
+    let Call::ProgLoad { body: Body::Padded { length: 9, instructions }, .. } = &planned.plan.cases[0].attempts[0].call
+    else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(*instructions, [0x2_0000_00b7, 0x95]);
+    insta::assert_snapshot!(planned.cases[0].attempts[0].text, @"prog_load xdp length=9 instructions=b7000000020000009500000000000000");
+    let complaints = |keys: &str| problems(&text(keys)).join("\n");
+    insta::assert_snapshot!(complaints("length = 9"), @"5:10: `length` needs `instructions`, which end the program");
+    insta::assert_snapshot!(complaints("length = 1\ninstructions = ['b700000002000000 9500000000000000']"), @"5:10: the program has 2 instructions already");
+}

@@ -3,7 +3,7 @@
 mod common;
 
 use harness_planner::expand::Expansion;
-use harness_protocol::plan::{Guard, GuardMode};
+use harness_protocol::plan::{Guard, GuardMode, Reader};
 use harness_scenario::file::{ScenarioFile, parse};
 
 use common::kernel;
@@ -30,7 +30,7 @@ fn the_text_of_the_policy_is_part_of_the_plan() {
         let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read.unwrap()) else { panic!("skipped") };
         expanded.plan.guard
     };
-    let guard = Guard { policy: "version = 1\n".to_owned(), mode: None, early: false };
+    let guard = Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, reader: Default::default() };
     assert_eq!(planned("{ policy = \"x.guard.toml\" }"), Some(guard.clone()));
     let enforced = Guard { mode: Some(GuardMode::Enforce), ..guard };
     assert_eq!(planned("{ policy = \"x.guard.toml\", mode = \"enforce\" }"), Some(enforced));
@@ -68,4 +68,19 @@ fn an_early_guard_needs_a_vm_of_its_own() {
     let read = file.with_guard_policy(|_| Ok("version = 1\n".to_owned())).unwrap();
     let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read) else { panic!("skipped") };
     assert!(expanded.plan.guard.unwrap().early && expanded.plan.own_vm);
+}
+
+#[test]
+fn a_reader_that_is_stopped_is_that_of_a_guard_in_the_running_system() {
+    let policy = "policy = \"x.guard.toml\"";
+    let text = format!("summary = \"x\"\n[vm]\nguard = {{ {policy}, reader = \"full\" }}\n{ATTEMPT}");
+    let file = parse("t.toml", "a/b".parse().unwrap(), &text).unwrap();
+    let read = file.with_guard_policy(|_| Ok("version = 1\n".to_owned())).unwrap();
+    let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read) else { panic!("skipped") };
+    assert_eq!(expanded.plan.guard.unwrap().reader, Reader::Full);
+    let text = text.replace("\n[vm]", "\nisolation = \"vm\"\n[vm]").replace("reader", "early = true, reader");
+    let early = parse("t.toml", "a/b".parse().unwrap(), &text).unwrap();
+    insta::assert_snapshot!(complaints(early), @"t.toml:4:59: `reader` cannot be combined with `early`: that guard lets nobody stop its reader");
+    let other = scenario(&format!("{{ {policy}, reader = \"gone\" }}"));
+    insta::assert_snapshot!(complaints(other), @"t.toml:3:45: `gone` is not a value of this key (one of `reads`, `stopped`, `full`)");
 }

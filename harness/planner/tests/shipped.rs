@@ -37,7 +37,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn run(path: &Path) -> Option<Expanded> {
     let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
     let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
-    kernels().chain(systemd).find_map(|kernel| run_on(path, &kernel))
+    let others = systemd.chain([kernel("7.3").of_a_distribution()]);
+    kernels().chain(others).find_map(|kernel| run_on(path, &kernel))
 }
 
 fn run_on(path: &Path, kernel: &Kernel) -> Option<Expanded> {

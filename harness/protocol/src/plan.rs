@@ -31,7 +31,7 @@ pub use call::{
     BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
     SocketDuty, ValuePart,
 };
-pub use guard::{GUARD_PROGRAM, Guard, GuardMode};
+pub use guard::{GUARD_PROGRAM, Guard, GuardMode, Reader};
 pub use lsm::LsmHook;
 pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
@@ -108,6 +108,9 @@ pub struct Scenario {
     /// Its guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// The memory of its VM in MiB, which is its own then; that of the kernel's VMs by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
     /// Whether the VM ends with the scenario. Settings then need not be restored; some cannot be.
     pub own_vm: bool,
     /// One for each combination of its matrix; exactly one if it has none.
@@ -146,6 +149,10 @@ pub struct Container {
     pub uid: u32,
     /// The group id, likewise.
     pub gid: u32,
+    /// The login that it belongs to (`/proc/PID/loginuid`, `CONFIG_AUDIT`); that of the guest program by default, which
+    /// belongs to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loginuid: Option<u32>,
     /// Namespaces of its own in addition to user and mount.
     pub namespaces: Vec<Namespace>,
     /// The capabilities that it keeps in its own user namespace after setup, as numbers of `capabilities(7)`: its

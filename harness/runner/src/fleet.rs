@@ -22,7 +22,7 @@ pub use crate::capacity::{Fleet, Jobs};
 use crate::{
     batches::Batch,
     capacity::lock,
-    launch::{Host, Launch, LaunchError},
+    launch::{Host, Launch, LaunchError, memory_of},
     report::Naming,
     resources::Resources,
     testbed::Testbed,
@@ -199,10 +199,10 @@ fn state_of<'a, T>(resources: &'a Resources, request: &'a RunRequest<'_, T>) -> 
 }
 
 fn jobs<'a>(testbed: &'a Testbed<'a>, name: &str, run: usize, batches: Vec<Batch>) -> Vec<Job<'a>> {
-    let need = u64::from(testbed.memory_mib()) + OVERHEAD_MIB;
     let count = batches.len();
     let job = |(number, batch): (usize, Batch)| {
         let line = ProgressLine::of(&testbed.resources.progress, name, (number + 1, count), batch.scenarios.len());
+        let need = u64::from(memory_of(&batch.scenarios).unwrap_or(testbed.memory_mib())) + OVERHEAD_MIB;
         Job { run, batch, line, need }
     };
     batches.into_iter().enumerate().map(job).collect()

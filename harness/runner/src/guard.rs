@@ -25,7 +25,12 @@ impl RunGuard {
     /// Returns the guard as a plan has it.
     pub fn plan(self) -> Guard {
         match self {
-            Self::Audit => Guard { policy: AUDIT.to_owned(), mode: Some(GuardMode::Audit), early: false },
+            Self::Audit => Guard {
+                policy: AUDIT.to_owned(),
+                mode: Some(GuardMode::Audit),
+                early: false,
+                reader: Default::default(),
+            },
         }
     }
 }
@@ -36,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_guard_of_a_run_audits_and_records_everything() {
-        let Guard { policy, mode, early } = RunGuard::Audit.plan();
+        let Guard { policy, mode, early, .. } = RunGuard::Audit.plan();
         assert_eq!((mode, early), (Some(GuardMode::Audit), false));
         assert!(policy.contains("default = \"deny\"") && policy.contains("count_only = []"), "{policy}");
     }

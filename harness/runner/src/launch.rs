@@ -84,7 +84,7 @@ pub enum LaunchError {
     /// A VM does not fit into the host's memory.
     #[error(
         "kernel {kernel}: a VM needs {needs_mib} MiB, but only {free_mib} MiB are free; free memory, or lower \
-         `memory_mib` in the kernel's manifest"
+         `memory_mib` in the kernel's manifest or the scenario"
     )]
     Memory {
         /// The kernel.
@@ -205,6 +205,8 @@ impl<'a> Launch<'a> {
         let machine: Box<dyn Machine + '_> = match self.spec.clone() {
             Some(spec) => {
                 let spec = self.with_early_guard(spec, scenarios, folder.path())?;
+                let memory_mib = memory_of(scenarios).unwrap_or(spec.memory_mib);
+                let spec = VmSpec { memory_mib, ..spec };
                 let program = self.testbed.image.guest_command();
                 Box::new(QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share })
             }
@@ -246,6 +248,11 @@ impl<'a> Launch<'a> {
 
 fn initramfs_args(path: Option<&Path>) -> Vec<String> {
     path.into_iter().flat_map(|path| ["-initrd".to_owned(), path.display().to_string()]).collect()
+}
+
+/// Returns the memory that these scenarios want in MiB, if they do.
+pub(crate) fn memory_of(scenarios: &[plan::Scenario]) -> Option<u32> {
+    scenarios.iter().filter_map(|scenario| scenario.memory_mib).max()
 }
 
 /// Returns the scenario with a guard that the initramfs starts, if there is one, and its guard.

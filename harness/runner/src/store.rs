@@ -253,6 +253,7 @@ mod tests {
             lsm,
             lockdown: None,
             guard: None,
+            memory_mib: None,
             own_vm: false,
             cases,
         }

@@ -49,6 +49,7 @@ fn plan(names: &[&str]) -> Plan {
         lsm: Vec::new(),
         lockdown: None,
         guard: None,
+        memory_mib: None,
         own_vm: false,
         cases: vec![case.clone()],
     };

@@ -72,6 +72,7 @@ fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
         lsm,
         lockdown: None,
         guard: None,
+        memory_mib: None,
         own_vm: false,
         cases,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_protocol::plan::{Assignment, FilterErrno, GuardMode, Lockdown, LsmHook, Manager, Namespace};
+use harness_protocol::plan::{Assignment, FilterErrno, GuardMode, Lockdown, LsmHook, Manager, Namespace, Reader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,11 @@ pub struct VmSettings {
     /// "narrow.guard.toml" }`. Controls are made without it; by default there is none.
     #[serde(default)]
     pub guard: Option<GuardSetting>,
+    /// The memory of the VM in MiB, such as `2048`, which needs `isolation = "vm"`. By default it is that of the kernel's
+    /// manifest, or 512.
+    #[serde(default)]
+    #[schemars(range(min = 256, max = 8192))]
+    pub memory_mib: Option<u32>,
 }
 
 /// The guard of a scenario.
@@ -129,6 +134,10 @@ pub struct GuardSetting {
     /// "vm"`.
     #[serde(default)]
     pub early: bool,
+    /// What the process that reads the guard's records does while attempts are made. It cannot be combined with `early`,
+    /// whose guard lets nobody stop the reader.
+    #[serde(default)]
+    pub reader: Reader,
     /// The text of the policy.
     #[serde(skip)]
     pub text: String,
@@ -223,6 +232,10 @@ pub struct ContainerSpec {
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
+    /// The user id that it logged in as (`/proc/PID/loginuid`), such as `1000`; by default it belongs to no login. This
+    /// needs `config = ["CONFIG_AUDIT"]`.
+    #[serde(default)]
+    pub loginuid: Option<u32>,
     /// The namespaces that it has in addition to those for users and mounts, such as `["net"]`; by default none.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
@@ -259,6 +272,7 @@ impl Default for ContainerSpec {
             manager: Manager::default(),
             nspawn: None,
             uid: default_uid(),
+            loginuid: None,
             namespaces: Vec::new(),
             caps: Capabilities::All,
             parent: None,
@@ -285,6 +299,10 @@ pub struct NamedContainer {
     #[serde(default = "default_uid")]
     #[schemars(range(min = 1, max = 65533))]
     pub uid: u32,
+    /// The user id that it logged in as (`/proc/PID/loginuid`), such as `1000`; by default it belongs to no login. This
+    /// needs `config = ["CONFIG_AUDIT"]`.
+    #[serde(default)]
+    pub loginuid: Option<u32>,
     /// The namespaces that it has in addition to those for users and mounts, such as `["net"]`; by default none.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
@@ -317,6 +335,7 @@ impl NamedContainer {
     pub fn container(&self) -> ContainerSpec {
         ContainerSpec {
             uid: self.uid,
+            loginuid: self.loginuid,
             namespaces: self.namespaces.clone(),
             caps: self.caps.clone(),
             parent: self.parent.clone(),

@@ -31,7 +31,12 @@ impl FakeProgram {
     }
 
     fn start(&self, keep: Keep) -> Result<Guard, GuardError> {
-        let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: Some(GuardMode::Enforce), early: false };
+        let plan = plan::Guard {
+            policy: "version = 1\n".to_owned(),
+            mode: Some(GuardMode::Enforce),
+            early: false,
+            reader: Default::default(),
+        };
         self.start_as(&plan, keep)
     }
 
@@ -92,7 +97,7 @@ fn an_early_one_is_only_read() {
     let commands = "flush) echo '{\"seq\":0}'; n=$((n + 1)) ;; o*) exit 1 ;; off) ";
     let script = format!("echo \"$*\" > FOLDER/noted\n{}", HONEST.replace("off) ", commands));
     let program = FakeProgram::new(&script);
-    let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: true };
+    let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: true, reader: Default::default() };
     let mut guard = program.start_as(&plan, Keep::Records).unwrap();
     assert_eq!(program.noted(), "try --commands\n");
     for _ in 0..2 {
@@ -167,4 +172,29 @@ fn a_record_while_it_is_off_is_a_fault() {
     let script = HONEST.replace("off) ", "on) echo '{\"seq\":0,\"verdict\":\"denied\"}'; n=1 ;; off) ");
     let error = FakeProgram::new(&script).running().on().unwrap_err();
     insta::assert_snapshot!(error, @r#"the guard recorded a call while it was off: {"seq":0,"verdict":"denied"}"#);
+}
+
+fn with_reader(reader: Reader) -> plan::Guard {
+    plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, reader }
+}
+
+#[test]
+fn a_reader_is_stopped_while_an_attempt_is_made() {
+    let mut guard = FakeProgram::new(HONEST).start_as(&with_reader(Reader::Stopped), Keep::Records).unwrap();
+    guard.on().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", guard.pid().as_raw_nonzero())).unwrap();
+    assert!(stat.contains(") T "), "{stat}");
+    assert_eq!(guard.off().unwrap().records.len(), 2, "it goes on");
+}
+
+#[test]
+fn a_ring_that_should_be_full_has_lost_records() {
+    let mut guard = FakeProgram::new(HONEST).start_as(&with_reader(Reader::Full), Keep::Records).unwrap();
+    guard.on().unwrap();
+    insta::assert_snapshot!(guard.off().unwrap_err(), @"the guard's ring was not full: no record was lost; its policy must allow root to make maps");
+    let losing = HONEST.replace("\"lost\\\":0", "\"lost\\\":$n").replace("\\\"read\\\":$n", "\\\"read\\\":0");
+    let mut guard = FakeProgram::new(&losing).start_as(&with_reader(Reader::Full), Keep::Records).unwrap();
+    guard.on().unwrap();
+    let window = guard.off().unwrap();
+    assert!(window.filler.is_some() && window.records.len() == 2);
 }

@@ -15,6 +15,8 @@ pub(crate) struct Window {
     pub(super) records: Vec<String>,
     /// How many calls of anybody the guard noticed.
     pub(super) calls: u64,
+    /// A process that made calls for no attempt.
+    pub(super) filler: Option<u32>,
 }
 
 /// Whose calls belong to an attempt.
@@ -99,6 +101,9 @@ impl Window {
         for record in self.records {
             let seen: Seen = serde_json::from_str(&record)
                 .map_err(|error| WindowError::Malformed { record: record.clone(), why: error.to_string() })?;
+            if self.filler == Some(seen.who.tgid) {
+                continue;
+            }
             let is_denied = seen.verdict == "denied";
             if suspect.cgroups.contains(&seen.who.cgroup) || suspect.processes.contains(&seen.who.tgid) {
                 if is_denied && answer.is_some_and(Answer::succeeded) && must_fail(&attempt.call, &seen.hook) {
@@ -153,7 +158,7 @@ mod tests {
     fn witnessed(records: &[String], calls: u64, call: Call, answer: Answer) -> Result<Witnessed, WindowError> {
         let suspect = Suspect { cgroups: vec![5], processes: vec![12], is_filtered: false };
         let attempt = Attempt::new(Actor::Host, Token::None, call);
-        Window { records: records.to_vec(), calls }.witnessed(&suspect, &attempt, Some(&answer), 77)
+        Window { records: records.to_vec(), calls, filler: None }.witnessed(&suspect, &attempt, Some(&answer), 77)
     }
 
     const OK: Answer = Answer::Ok { detail: None };
@@ -192,6 +197,16 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_the_ring_is_nobodys() {
+        let denied = record("bpf", "denied", 6, 13);
+        let window = |filler| Window { records: vec![denied.clone()], calls: 1, filler };
+        let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
+        let witnessed = |filler| window(filler).witnessed(&Suspect::default(), &attempt, Some(&OK), 77);
+        assert_eq!(witnessed(Some(13)), Ok(Witnessed::default()));
+        assert_eq!(witnessed(None), Err(WindowError::Bystander(denied.clone())));
+    }
+
+    #[test]
     fn a_call_without_a_record_is_a_fault() {
         let error = witnessed(&[], 0, Call::BtfLoad, OK).unwrap_err();
         insta::assert_snapshot!(error, @"the guard has no record of the call");
@@ -207,7 +222,7 @@ mod tests {
     fn a_filter_may_keep_a_call_from_the_kernel() {
         let suspect = Suspect { is_filtered: true, ..Suspect::default() };
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
-        let window = Window { records: vec![], calls: 0 };
+        let window = Window { records: vec![], calls: 0, filler: None };
         assert!(window.witnessed(&suspect, &attempt, Some(&err(libc::EPERM, None)), 77).is_ok());
     }
 

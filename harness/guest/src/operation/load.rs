@@ -74,12 +74,16 @@ pub(super) fn prog_load(
     let types = types.as_ref().map(|_| Ok::<_, OperationError>((objects.take()?, functions.as_slice()))).transpose()?;
     let maps: Vec<BorrowedFd<'_>> = maps.iter().map(|_| objects.take()).collect::<Result<_, _>>()?;
     let license = CString::new(license.replace('\0', "")).expect("zeros were just taken out");
-    let constant;
+    let (constant, padded);
     let body = match body {
         Body::Instructions(instructions) => instructions.as_slice(),
         Body::Returns(value) => {
             constant = bpf::returning(*value);
             &constant
+        }
+        Body::Padded { length, instructions } => {
+            padded = padding(*length, instructions);
+            &padded
         }
     };
     let spec = ProgSpec {
@@ -94,6 +98,22 @@ pub(super) fn prog_load(
         maps: &maps,
     };
     Ok(made(bpf::prog_load(spec, token)))
+}
+
+/// Returns a program of this length that ends with these instructions. It jumps over the others by a branch that is never
+/// taken, which the verifier sees, so it does not follow them.
+fn padding(length: u32, instructions: &[u64]) -> Vec<u64> {
+    // r0 = 0; if r0 != 0 goto +1; goto over all others (a long jump, since Linux 6.6)
+    const SET_R0: u64 = 0xb7;
+    const JUMP_IF_NOT_0: u64 = 1 << 16 | 0x55;
+    const JUMP: u64 = 0x06;
+    let missing = (length as usize).saturating_sub(instructions.len());
+    let mut program = vec![SET_R0; missing];
+    if let Some(rest) = missing.checked_sub(3) {
+        program[1..3].copy_from_slice(&[JUMP_IF_NOT_0, (rest as u64) << 32 | JUMP]);
+    }
+    program.extend_from_slice(instructions);
+    program
 }
 
 /// The BTF id of the type a program is written for, the program that has the type, and the index of the member.
@@ -122,4 +142,18 @@ pub(super) fn kernel_target(target: &ProgTarget) -> Result<(u32, Option<u32>), O
 
 fn functions(types: Option<&ProgTypes>) -> Vec<[u32; 2]> {
     types.map(|types| types.functions.iter().map(|(first, id)| [*first, *id]).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_as_long_as_asked_for_and_ends_with_its_own_instructions() {
+        assert_eq!(padding(5, &[1, 2]), [0xb7, 0x1_0055, 0x06, 1, 2], "the jump has nothing to skip");
+        assert_eq!(padding(7, &[1, 2]), [0xb7, 0x1_0055, 0x2_0000_0006, 0xb7, 0xb7, 1, 2]);
+        assert_eq!(padding(3, &[1, 2]), [0xb7, 1, 2], "too few for a jump");
+        assert_eq!(padding(2, &[1, 2]), [1, 2]);
+        assert_eq!(padding(900_000, &[1]).len(), 900_000);
+    }
 }

@@ -250,6 +250,10 @@ fn entry(
             problems.problem(&key_path.key("namespaces").index(index), "this namespace is listed twice");
         }
     }
+    if spec.loginuid.is_some() && spec.parent.is_some() {
+        let message = "`loginuid` cannot be combined with `parent`: a process logs in before it has namespaces";
+        problems.problem(&key_path.key("loginuid"), message);
+    }
     if !spec.unshare {
         check_process(&spec, &options, key_path, problems);
     }
@@ -282,6 +286,7 @@ fn planned(name: &ContainerName, entry: &ContainerEntry) -> plan::Container {
         parent: entry.spec.parent.as_deref().and_then(|parent| parent.parse().ok()),
         uid: entry.spec.uid,
         gid: entry.spec.uid,
+        loginuid: entry.spec.loginuid,
         namespaces: entry.spec.namespaces.clone(),
         caps: entry.caps.clone(),
         options: entry.options.clone(),

@@ -168,6 +168,7 @@ impl SweepContext<'_> {
             unshare: true,
             uid: 1000,
             gid: 1000,
+            loginuid: None,
             namespaces: vec![Namespace::Net],
             caps: capability::all(),
             options: Bits::ALL.options(),

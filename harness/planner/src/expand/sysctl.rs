@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_diagnostics::node::KeyPath;
+use harness_protocol::plan::Reader;
 use harness_scenario::{
     attempt::{Attempt, SysctlWrite},
     choice::Setting,
@@ -38,6 +39,14 @@ pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<Str
     if spec.vm.guard.as_ref().is_some_and(|guard| guard.early) && shares_boot {
         let key_path = KeyPath::default().key("vm").key("guard").key("early");
         problems.advise(&key_path, "an early guard lasts until the next boot", "add `isolation = \"vm\"`");
+    }
+    if spec.vm.memory_mib.is_some() && shares_boot {
+        let key_path = KeyPath::default().key("vm").key("memory_mib");
+        problems.advise(&key_path, "other scenarios of the boot have another memory", "add `isolation = \"vm\"`");
+    }
+    if spec.vm.guard.as_ref().is_some_and(|guard| guard.early && guard.reader != Reader::Reads) {
+        let key_path = KeyPath::default().key("vm").key("guard").key("reader");
+        problems.problem(&key_path, "`reader` cannot be combined with `early`: that guard lets nobody stop its reader");
     }
     flat
 }

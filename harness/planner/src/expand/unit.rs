@@ -134,6 +134,7 @@ fn check_nothing_else(spec: &ContainerSpec, options: &[MountOption], key_path: &
     let usual = ContainerSpec::default();
     let written = [
         ("uid", spec.uid != usual.uid, "User="),
+        ("loginuid", spec.loginuid.is_some(), "PAMName="),
         ("namespaces", !spec.namespaces.is_empty(), "PrivateNetwork="),
         ("caps", spec.caps != Capabilities::All, "CapabilityBoundingSet="),
         ("parent", spec.parent.is_some(), "RootDirectory="),

@@ -65,6 +65,11 @@ impl Kernel {
         Self { configuration: Configuration::of(text), ..self }
     }
 
+    /// Stands for a distribution's kernel: the same, with what only those have of what scenarios require.
+    pub fn of_a_distribution(self) -> Self {
+        Self { configuration: Configuration::of(&format!("{}CONFIG_AUDIT=y\n", FRAGMENTS.concat())), ..self }
+    }
+
     /// Stands for the last kernel without tokens: 6.12 without what tokens added in 6.9.
     pub fn before_tokens() -> Self {
         let members = ["map_token_fd", "prog_token_fd", "btf_token_fd"];

@@ -17,6 +17,31 @@ pub struct Guard {
     /// Whether it is in force since the initramfs. Then nothing switches it off, so it is in force for controls too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub early: bool,
+    /// What its reader does while attempts are made.
+    #[serde(default, skip_serializing_if = "Reader::is_reading")]
+    pub reader: Reader,
+}
+
+/// What the process that reads the guard's records does while attempts are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reader {
+    /// It reads.
+    #[default]
+    Reads,
+    /// It was stopped (`SIGSTOP`) two seconds before the attempt, and goes on after it.
+    Stopped,
+    /// It was stopped, and then the ring of calls that are not denied was filled.
+    Full,
+}
+
+impl Reader {
+    /// Returns whether it reads.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_reading(&self) -> bool {
+        *self == Self::Reads
+    }
 }
 
 /// What the guard does with a call that its policy refuses.

@@ -97,7 +97,17 @@ mod tests {
         let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts };
         let (sysctls, lsm) = Default::default();
         let name = "a/b".parse().unwrap();
-        Scenario { name, deadline_ms: 1, sysctls, lsm, lockdown: None, guard: None, own_vm: false, cases: vec![case] }
+        Scenario {
+            name,
+            deadline_ms: 1,
+            sysctls,
+            lsm,
+            lockdown: None,
+            guard: None,
+            memory_mib: None,
+            own_vm: false,
+            cases: vec![case],
+        }
     }
 
     fn link(target: LinkTarget) -> Call {
@@ -153,7 +163,7 @@ mod tests {
             Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.global_effect(),
             Some(GlobalEffect::Lockdown)
         );
-        let guard = Guard { policy: "version = 1".to_owned(), mode: None, early: false };
+        let guard = Guard { policy: "version = 1".to_owned(), mode: None, early: false, reader: Default::default() };
         assert_eq!(Scenario { guard: Some(guard), ..plain() }.global_effect(), Some(GlobalEffect::Guard));
         assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }

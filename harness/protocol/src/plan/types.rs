@@ -61,6 +61,13 @@ pub enum Body {
     Returns(i32),
     /// These instructions, each a `struct bpf_insn` as a little-endian number (RFC 9669).
     Instructions(Vec<u64>),
+    /// The same, after as many that are never executed as make the program this long.
+    Padded {
+        /// The number of all instructions.
+        length: u32,
+        /// The last instructions.
+        instructions: Vec<u64>,
+    },
 }
 
 /// What a program is written for.

@@ -287,7 +287,8 @@ impl Draw<'_> {
             sysctls: BTreeMap::new(),
             lsm: Vec::new(),
             lockdown: None,
-            guard: Some(Guard { policy: policy.clone(), mode: None, early: false }),
+            guard: Some(Guard { policy: policy.clone(), mode: None, early: false, reader: Default::default() }),
+            memory_mib: None,
             own_vm: false,
             cases: vec![case],
         };
@@ -323,6 +324,7 @@ fn container(name: &str, uid: u32, unshare: bool) -> Container {
         caps: CAPS.to_vec(),
         options: OPTIONS.map(any).to_vec(),
         token: unshare,
+        loginuid: None,
         restrictions: Default::default(),
         unit: None,
     }

@@ -68,6 +68,11 @@ operation! {
         /// order in memory, such as `["b7000000 00000000", "9500000000000000"]`. At most 4096.
         #[serde(default)]
         pub instructions: Option<Vec<String>>,
+        /// The number of instructions of the program, such as `900_000`: as many as it is short of precede those of
+        /// `instructions` and are never executed. The kernel needs Linux 6.6 for the jump. By default there are none.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 1_000_000))]
+        pub length: Option<u32>,
         /// What the program is written for: `func:NAME`, `struct:NAME` or `typedef:NAME` of the kernel's BTF,
         /// `member:STRUCTURE.MEMBER`, or `none`; by default what its type and attach type need.
         #[serde(default)]

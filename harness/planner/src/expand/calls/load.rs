@@ -145,6 +145,26 @@ impl ExpandContext<'_, '_> {
     }
 
     fn body(&mut self, op: &ProgLoad, attach: Option<&str>, current: &AttemptContext) -> Option<Body> {
+        let body = self.unpadded(op, attach, current)?;
+        let Some(length) = op.length else { return Some(body) };
+        let key_path = current.key_path.key("length");
+        let Body::Instructions(instructions) = body else {
+            self.problems.problem(&key_path, "`length` needs `instructions`, which end the program");
+            return None;
+        };
+        if !op.functions.is_empty() {
+            self.problems
+                .problem(&key_path, "`length` cannot be combined with `functions`, whose indices it would move");
+            return None;
+        }
+        if (length as usize) < instructions.len() {
+            self.problems.problem(&key_path, format!("the program has {} instructions already", instructions.len()));
+            return None;
+        }
+        Some(Body::Padded { length, instructions })
+    }
+
+    fn unpadded(&mut self, op: &ProgLoad, attach: Option<&str>, current: &AttemptContext) -> Option<Body> {
         let Some(written) = &op.instructions else {
             return Some(Body::Returns(op.returns.unwrap_or_else(|| recipe::returns(attach))));
         };
@@ -237,5 +257,6 @@ fn prog_label(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>
         .given("replaces", op.replaces.as_ref())
         .given("btf", op.btf.as_ref())
         .given("maps", (!op.maps.is_empty()).then(|| op.maps.join(",")))
+        .given("length", op.length)
         .given("instructions", op.instructions.as_ref().map(|lines| lines.concat().replace(' ', "")))
 }

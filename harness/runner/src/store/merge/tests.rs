@@ -18,6 +18,7 @@ fn scenario(name: &str) -> plan::Scenario {
         lsm,
         lockdown: None,
         guard: None,
+        memory_mib: None,
         own_vm: false,
         cases,
     }
