@@ -46,7 +46,7 @@ fn run_for_real(
     let actors = assemble(stage, case_index, case)?;
     let root_cgroup = stage.context.hierarchy.root();
     let (objects, guard) = (Objects::new(), stage.guard.as_deref_mut());
-    let (is_guarded, is_early) = (guard.is_some(), guard.as_ref().is_some_and(|guard| guard.is_early()));
+    let (is_guarded, is_pinned) = (guard.is_some(), guard.as_ref().is_some_and(|guard| guard.is_pinned()));
     let mut pass = Pass { root_cgroup, actors, objects, kind: Kind::Real, fallback: Some(fallback), guard };
     let (mut denied, mut denied_by_guard) = (Vec::new(), BTreeSet::new());
     let mut controls = controls.into_iter();
@@ -72,16 +72,20 @@ fn run_for_real(
     stage.deny_hooks.set_in_force(false);
     made?;
     let mut found = Vec::new();
-    if is_early {
-        // Nothing makes the kernel show what it does without the guard, so the record counts.
-        let (refused, others) = denied.into_iter().partition(|index| denied_by_guard.contains(index));
-        (found, denied) = (without_guard(refused), others);
-    } else if is_guarded {
+    let (attacks, others): (Vec<_>, Vec<_>) =
+        denied.into_iter().partition(|index| is_pinned || matches!(case.attempts[*index].call, Call::Attack(_)));
+    denied = others;
+    // Nothing makes the kernel show what it does without the guard, and no attack is made again: the record counts.
+    let (refused, refused_by_kernel): (Vec<_>, Vec<_>) =
+        attacks.into_iter().partition(|index| denied_by_guard.contains(index));
+    if is_guarded && !denied.is_empty() {
         (found, denied) = by_guard(stage.deny_hooks, &mut pass, case_index, case, denied);
         if let Some((index, _)) = found.iter().find(|(index, _)| !denied_by_guard.contains(index)) {
             return Err(CaseError::Unrecorded { index: *index, op: case.attempts[*index].call.op() });
         }
     }
+    found.extend(without_guard(refused));
+    denied.extend(refused_by_kernel);
     denied.retain(|index| case.attempts[*index].actor != Actor::Host);
     found.extend(causes(stage.deny_hooks, &mut pass, case_index, case, denied));
     for (index, cause) in found {

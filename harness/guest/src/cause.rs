@@ -283,6 +283,7 @@ fn answers(actor: &mut RunningActor, open: &[DenialSearch<'_>], retries: &[Pendi
                 handles: Vec::new(),
                 keep: false,
                 extent: denial_search.extent,
+                target: None,
             };
             batch.add(job, pending.gathered.clone());
         }

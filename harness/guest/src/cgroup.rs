@@ -156,6 +156,35 @@ fn nearest(root: BorrowedFd<'_>, own: &str, controllers: &[&str]) -> Result<Owne
     open(Path::new(own))
 }
 
+/// A cgroup of its own below the root, removed when dropped.
+pub(crate) struct Apart {
+    root: OwnedFd,
+    name: String,
+    folder: OwnedFd,
+}
+
+impl Apart {
+    /// Makes it.
+    pub(crate) fn new(name: String) -> Result<Self, SysError> {
+        let root = root()?;
+        make(root.as_fd(), &name)?;
+        let folder = pseudofile::open_folder(root.as_fd(), &name)?;
+        Ok(Self { root, name, folder })
+    }
+}
+
+impl AsFd for Apart {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlinkat(&self.root, &self.name, AtFlags::REMOVEDIR);
+    }
+}
+
 fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(), SysError> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Err(rustix::io::Errno::EXIST) => Ok(()),

@@ -283,6 +283,9 @@ impl Executor<'_> {
             Call::Object(load) if job.extent != Extent::Token => {
                 object::attempt(load, self.loader, own, handles.get(FdRole::Bpffs)).map_err(|error| error.to_string())
             }
+            Call::Attack(way) => {
+                operation::attack::make(*way, job.target.as_deref()).map_err(|error| error.to_string())
+            }
             call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),
         };
         Ok(match made {

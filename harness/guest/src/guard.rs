@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Write},
     os::{fd::OwnedFd, unix::fs::MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -18,10 +18,11 @@ use rustix::fs::{MemfdFlags, OFlags};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{error::SysError, process};
+use crate::{error::SysError, process, target::Target};
 
 pub(crate) use window::{Suspect, Window, Witnessed};
 
+mod pinned;
 mod reader;
 mod window;
 
@@ -111,6 +112,11 @@ impl Counters {
         exact.then_some(self).ok_or(GuardError::Sums(self))
     }
 
+    /// Adds the records that earlier readers have read.
+    const fn after(self, read: u64) -> Self {
+        Self { read: self.read + read, ..self }
+    }
+
     /// Returns how many calls it has noticed.
     const fn calls(self) -> u64 {
         self.recorded + self.counted
@@ -156,8 +162,17 @@ pub(crate) struct Guard {
     counters: Counters,
     /// The inode of the guest program.
     own_program: u64,
-    /// Whether it is in force since the initramfs, and nothing switches it off.
-    is_early: bool,
+    /// Whether nothing switches it off: it is in force since the initramfs, or pinned.
+    is_pinned: bool,
+    program: PathBuf,
+    /// What attacks are aimed at.
+    target: Target,
+    /// Whether an attack has succeeded: calls without a record prove nothing any more.
+    is_attacked: bool,
+    /// What a reader that an attack ended had printed.
+    inherited: Vec<String>,
+    /// How many records the readers before this one have read.
+    read_before: u64,
     reader: Reader,
     /// The process that filled the ring.
     filler: Option<u32>,
@@ -165,28 +180,46 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Starts the program with the policy of a plan, and waits until it is in force. If it is in force since the
-    /// initramfs, the program only reads its records.
+    /// initramfs, the program only reads its records, as it does of one that is pinned.
     pub(crate) fn start(program: &Path, plan: &plan::Guard, keep: Keep) -> Result<Self, GuardError> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let policy = std::env::temp_dir().join(format!("policy-{}-{number}.guard.toml", std::process::id()));
         let [printed, complaints] = [(); 2].map(|()| file());
         let (printed, complaints) = (printed?, complaints?);
-        let mut command = Command::new(program);
-        command.args(["try", "--commands"]);
-        command.args((keep == Keep::Nothing).then_some("--quiet"));
+        let mut command = reading(program, keep);
         if !plan.early {
             fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
+        }
+        if plan.pinned {
+            pinned::put_in_force(program, &policy)?;
+        } else if !plan.early {
             command.arg(&policy).args(["--exempt", &std::process::id().to_string()]);
             command.args(plan.mode.iter().flat_map(|mode| ["--mode", mode.as_str()]));
         }
-        let outputs = [&printed, &complaints].map(|file| file.try_clone().map(Stdio::from));
-        let [out, err] = outputs.map(|output| output.map_err(failed("dup")));
-        let child = command.stdin(Stdio::piped()).stdout(out?).stderr(err?).spawn().map_err(failed("start it"))?;
-        let (begun, counters, is_early) = (Vec::new(), Counters::default(), plan.early);
+        let child = spawn(&mut command, &printed, &complaints)?;
+        let (begun, counters, is_pinned) = (Vec::new(), Counters::default(), plan.early || plan.pinned);
         let own_program = fs::metadata("/proc/self/exe").map_err(failed("stat /proc/self/exe"))?.ino();
         let (position, reader, filler) = (0, plan.reader, None);
-        let mut guard =
-            Self { child, keep, printed, complaints, position, begun, counters, own_program, is_early, reader, filler };
+        let (program, target) = (program.to_owned(), pinned::target(plan));
+        let (is_attacked, inherited, read_before) = (false, Vec::new(), 0);
+        let mut guard = Self {
+            child,
+            keep,
+            printed,
+            complaints,
+            position,
+            begun,
+            counters,
+            own_program,
+            is_pinned,
+            program,
+            target,
+            is_attacked,
+            inherited,
+            read_before,
+            reader,
+            filler,
+        };
         let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
         let ready = guard.await_line("try", START, is_ready);
         let _ = fs::remove_file(&policy);
@@ -194,14 +227,57 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Returns whether it is in force since the initramfs, controls included.
-    pub(crate) fn is_early(&self) -> bool {
-        self.is_early
+    /// Says which maps, programs and links are its own, for attacks.
+    pub(crate) fn owns(&mut self, [maps, programs, links]: [Vec<u32>; 3]) {
+        self.target = Target { maps, programs, links, ..std::mem::take(&mut self.target) };
+    }
+
+    /// Returns what attacks are aimed at.
+    pub(crate) fn target(&self) -> Target {
+        Target { pid: self.pid().as_raw_nonzero().get(), ..self.target.clone() }
+    }
+
+    /// Goes on after an attack that has succeeded. A process that the attack has ended is replaced, if the guard does not
+    /// hang on it.
+    pub(crate) fn survive(&mut self) -> Result<(), GuardError> {
+        self.is_attacked = true;
+        if !self.is_pinned || self.ended().is_none() {
+            return Ok(());
+        }
+        let mut read = Vec::new();
+        loop {
+            let (has_more, lines) = self.lines()?;
+            read.extend(lines.into_iter().filter(|line| line.starts_with(RECORD)));
+            if !has_more {
+                break;
+            }
+        }
+        self.read_before = self.counters.read + read.len() as u64;
+        (self.printed, self.complaints) = (file()?, file()?);
+        (self.position, self.begun) = (0, Vec::new());
+        self.child = spawn(&mut reading(&self.program, self.keep), &self.printed, &self.complaints)?;
+        let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
+        let ((), more) = self.await_line("try", START, is_ready)?;
+        self.inherited = read.into_iter().chain(more).collect();
+        Ok(())
+    }
+
+    /// Returns whether an attack has ended its process, and it with it.
+    fn is_gone(&mut self) -> bool {
+        self.is_attacked && !self.is_pinned && self.ended().is_some()
+    }
+
+    /// Returns whether it is in force all the time, controls included.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 
     /// Switches it on. What an early one recorded up to now is nobody's.
     pub(crate) fn on(&mut self) -> Result<(), GuardError> {
-        if self.is_early {
+        if self.is_gone() {
+            return Ok(());
+        }
+        if self.is_pinned {
             return self.settled("flush").map(drop);
         }
         let before = self.settled("on")?;
@@ -224,12 +300,16 @@ impl Guard {
 
     /// Switches it off. Returns what it recorded while it was on.
     pub(crate) fn off(&mut self) -> Result<Window, GuardError> {
+        if self.is_gone() {
+            return Ok(Window { records: Vec::new(), calls: 0, filler: None, is_attacked: true });
+        }
         if self.reader != Reader::Reads {
             reader::go_on(self.pid())?;
         }
         let before = self.counters;
-        let records = self.settled(if self.is_early { "flush" } else { "off" })?;
-        if !self.is_early {
+        let mut records = std::mem::take(&mut self.inherited);
+        records.extend(self.settled(if self.is_pinned { "flush" } else { "off" })?);
+        if !self.is_pinned {
             // Everything is read, and nothing more is printed until the next command.
             rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
             self.position = 0;
@@ -237,11 +317,19 @@ impl Guard {
         if self.reader == Reader::Full && self.counters.lost == before.lost {
             return Err(GuardError::NotFull);
         }
-        Ok(Window { records, calls: self.counters.calls() - before.calls(), filler: self.filler })
+        Ok(Window {
+            records,
+            calls: self.counters.calls() - before.calls(),
+            filler: self.filler,
+            is_attacked: self.is_attacked,
+        })
     }
 
     /// Ends it, by the end of its standard input.
     pub(crate) fn stop(mut self) -> Result<(), GuardError> {
+        if self.is_gone() {
+            return Ok(());
+        }
         drop(self.child.stdin.take());
         let deadline = Instant::now() + ANSWER;
         let mut pause = Pause::default();
@@ -275,10 +363,11 @@ impl Guard {
                 None => GuardError::Io { doing: "give a command", source },
             });
         }
+        let read_before = self.read_before;
         let is_answer = |line: &str| {
             let malformed = |why| GuardError::Malformed { command, line: line.to_owned(), why };
             Some(match serde_json::from_str::<Reply>(line) {
-                Ok(reply) if reply.done == command => Ok(reply.counters),
+                Ok(reply) if reply.done == command => Ok(reply.counters.after(read_before)),
                 Ok(reply) => Err(malformed(format!("it has done `{}`", reply.done))),
                 Err(error) => Err(malformed(error.to_string())),
             })
@@ -382,6 +471,21 @@ impl Drop for Guard {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Returns the command that reads the records of a guard.
+fn reading(program: &Path, keep: Keep) -> Command {
+    let mut command = Command::new(program);
+    command.args(["try", "--commands"]);
+    command.args((keep == Keep::Nothing).then_some("--quiet"));
+    command
+}
+
+/// Starts the program; it prints into these files.
+fn spawn(command: &mut Command, printed: &OwnedFd, complaints: &OwnedFd) -> Result<Child, GuardError> {
+    let outputs = [printed, complaints].map(|file| file.try_clone().map(Stdio::from));
+    let [out, err] = outputs.map(|output| output.map_err(failed("dup")));
+    command.stdin(Stdio::piped()).stdout(out?).stderr(err?).spawn().map_err(failed("start it"))
 }
 
 /// How [`std::process::ExitStatus`] shows success.

@@ -44,6 +44,7 @@ mod seccomp;
 mod survey;
 mod sysctl;
 mod systemd;
+mod target;
 mod tracepoints;
 
 use std::{path::Path, process::ExitCode};

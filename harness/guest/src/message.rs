@@ -8,7 +8,7 @@ use harness_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::context::AttemptIndex;
+use crate::{context::AttemptIndex, target::Target};
 
 /// A request to an executor; one at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,6 +116,8 @@ pub(crate) struct Job {
     pub(crate) keep: bool,
     /// How much of the attempt is made.
     pub(crate) extent: Extent,
+    /// What an attack is aimed at; `None` for what stands in for the guard.
+    pub(crate) target: Option<Box<Target>>,
 }
 
 /// How much of an attempt is made, where that is many calls.

@@ -1,6 +1,7 @@
 //! Attempts, as an executor makes them: one call, its answer, and possibly a file descriptor.
 
 mod attach;
+pub(crate) mod attack;
 mod elements;
 mod info;
 mod load;
@@ -97,7 +98,7 @@ pub(crate) fn attempt(
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
         Call::Several(calls) => several::make(calls, handles, own, extent),
-        Call::Object(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotForExecutor),
+        Call::Object(_) | Call::Attack(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotForExecutor),
     }
 }
 

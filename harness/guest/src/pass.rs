@@ -19,6 +19,7 @@ use crate::{
     identity,
     message::{Done, Extent, Job},
     sabotage,
+    target::Target,
 };
 use actors::unobtainable;
 pub(crate) use actors::{Actors, AttemptError, failed};
@@ -59,7 +60,8 @@ impl Pass<'_> {
                 Ok(gathered) => {
                     let (caps, extent) = (self.caps(attempt), self.extent());
                     let (index, keep) = (case_index.attempt(index), attempt.save.is_some());
-                    batch.add(Job { index, caps, handles: Vec::new(), keep, extent }, gathered);
+                    let target = self.target_of(attempt);
+                    batch.add(Job { index, caps, handles: Vec::new(), keep, extent, target }, gathered);
                 }
                 Err(error) => {
                     self.flush(&mut batch, case, &mut report)?;
@@ -118,8 +120,15 @@ impl Pass<'_> {
                 Err(unobtainable("the sabotage", "the kernel survived it"))
             }
             (Call::Sabotage(_), _) => Err(unobtainable("a control", "sabotage has none")),
+            (Call::Attack(_), Kind::Container) => Err(unobtainable("a control in a container", "only root attacks")),
             _ => self.gather(attempt),
         }
+    }
+
+    /// Returns what an attack is aimed at: a control leaves the guard alone.
+    fn target_of(&self, attempt: &Attempt) -> Option<Box<Target>> {
+        let guard = self.guard.as_ref().filter(|_| matches!(attempt.call, Call::Attack(_)))?;
+        Some(Box::new(guard.target()))
     }
 
     /// The capabilities of an attempt apply only where actors play themselves.
@@ -202,6 +211,12 @@ impl Pass<'_> {
         let suspect = suspect.map_err(|error| AttemptError::Guard(error.to_string()))?;
         guard.on().map_err(|error| AttemptError::Guard(error.to_string()))?;
         let made = self.ask(&first.actor, jobs, fds);
+        let has_succeeded = made
+            .as_ref()
+            .is_ok_and(|made| matches!(&made[..], [(Done { answer: Ok(answer), .. }, _)] if answer.succeeded()));
+        if has_succeeded && matches!(first.call, Call::Attack(_)) {
+            guard.survive().map_err(|error| AttemptError::Guard(error.to_string()))?;
+        }
         let window = guard.off().map_err(|error| AttemptError::Guard(error.to_string()))?;
         let answer = made.as_ref().ok().and_then(|made| made.first()?.0.answer.as_ref().ok());
         let witnessed = window.witnessed(&suspect, first, answer, guard.own_program());

@@ -4,13 +4,14 @@ use std::{path::PathBuf, rc::Rc, time::Instant};
 
 use harness_protocol::{
     outcome::{ConsoleMark, Event},
-    plan::{Case, Scenario},
+    plan::{self, Case, Scenario},
 };
 
 use crate::{
     case::{self, CaseError, Stage},
     context::{CaseIndex, GuestContext},
     controls::Controls,
+    error::SysError,
     guard::{Guard, Keep},
     kernel, kmsg,
     leftovers::{self, Inventory, Remaining},
@@ -18,6 +19,7 @@ use crate::{
     lsm::{LsmDenyHooks, SharedSwitch},
     record::{RecordError, Writer},
     sysctl::Settings,
+    target::Objects,
 };
 
 /// What all scenarios share.
@@ -83,10 +85,17 @@ fn cases_under_guard(
     scenario: &Scenario,
 ) -> Result<Option<String>, RecordError> {
     if let Some(plan) = &scenario.guard {
+        let before = match Objects::take() {
+            Ok(before) => before,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
         let mut guard = match Guard::start(&shared.guard_program, plan, Keep::Records) {
             Ok(guard) => guard,
             Err(error) => return Ok(Some(error.to_string())),
         };
+        if let Err(error) = note_objects(shared, plan, &mut guard, &before) {
+            return Ok(Some(error.to_string()));
+        }
         let fault = cases_with_hooks(shared, Some(&mut guard), number, scenario)?;
         return Ok(fault.or(guard.stop().err().map(|error| error.to_string())));
     }
@@ -101,6 +110,23 @@ fn cases_under_guard(
         Some(Err(error)) => Some(error.to_string()),
         Some(Ok(_)) | None => None,
     }))
+}
+
+/// Finds out what the guard's objects are, by what existed before it: an attack needs their ids. What is pinned outlasts
+/// the scenario.
+fn note_objects(
+    shared: &mut SharedResources,
+    plan: &plan::Guard,
+    guard: &mut Guard,
+    before: &Objects,
+) -> Result<(), SysError> {
+    if !plan.early {
+        guard.owns(Objects::take()?.beyond(before));
+    }
+    if plan.pinned {
+        shared.inventory = Inventory::take()?;
+    }
+    Ok(())
 }
 
 /// Attaches the scenario's LSM programs and runs its cases.

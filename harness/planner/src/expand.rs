@@ -1,5 +1,6 @@
 //! Expands a scenario for one kernel: names become numbers, and each combination of the matrix becomes a case.
 
+pub(crate) mod attack;
 mod attempts;
 mod calls;
 mod capabilities;
@@ -78,7 +79,13 @@ fn skip_reason(checked: &Checked, target: KernelProfile<'_>) -> Option<String> {
 }
 
 fn guard(setting: &GuardSetting) -> plan::Guard {
-    plan::Guard { policy: setting.text.clone(), mode: setting.mode, early: setting.early, reader: setting.reader }
+    plan::Guard {
+        policy: setting.text.clone(),
+        mode: setting.mode,
+        early: setting.early,
+        pinned: setting.pinned,
+        reader: setting.reader,
+    }
 }
 
 fn assemble(checked: &Checked, grid: Option<Box<SweepLayout>>, cases: Vec<(ExpandedCase, plan::Case)>) -> Expanded {

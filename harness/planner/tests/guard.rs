@@ -30,7 +30,13 @@ fn the_text_of_the_policy_is_part_of_the_plan() {
         let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read.unwrap()) else { panic!("skipped") };
         expanded.plan.guard
     };
-    let guard = Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, reader: Default::default() };
+    let guard = Guard {
+        policy: "version = 1\n".to_owned(),
+        mode: None,
+        early: false,
+        pinned: false,
+        reader: Default::default(),
+    };
     assert_eq!(planned("{ policy = \"x.guard.toml\" }"), Some(guard.clone()));
     let enforced = Guard { mode: Some(GuardMode::Enforce), ..guard };
     assert_eq!(planned("{ policy = \"x.guard.toml\", mode = \"enforce\" }"), Some(enforced));
@@ -68,6 +74,47 @@ fn an_early_guard_needs_a_vm_of_its_own() {
     let read = file.with_guard_policy(|_| Ok("version = 1\n".to_owned())).unwrap();
     let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read) else { panic!("skipped") };
     assert!(expanded.plan.guard.unwrap().early && expanded.plan.own_vm);
+}
+
+#[test]
+fn a_pinned_guard_needs_a_vm_of_its_own() {
+    let pinned = "{ policy = \"x.guard.toml\", pinned = true }";
+    insta::assert_snapshot!(complaints(scenario(pinned)), @r#"t.toml:3:45: a pinned guard lasts until the next boot (add `isolation = "vm"`)"#);
+    let text = format!("summary = \"x\"\nisolation = \"vm\"\n[vm]\nguard = {pinned}\n{ATTEMPT}");
+    let read = |text: &str| parse("t.toml", "a/b".parse().unwrap(), text).unwrap();
+    let file = read(&text).with_guard_policy(|_| Ok("version = 1\n".to_owned())).unwrap();
+    let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&file) else { panic!("skipped") };
+    assert!(expanded.plan.guard.unwrap().pinned && expanded.plan.own_vm);
+    insta::assert_snapshot!(complaints(read(&text.replace("pinned = true", "pinned = true, early = true"))), @"t.toml:4:45: an early guard is pinned anyway, where no path leads");
+}
+
+/// Expands a scenario with an attack and what follows it. Returns the attack's label, or what is wrong.
+fn attack(guard: &str, attack: &str, next: &str) -> String {
+    let text = format!("summary = \"x\"\nisolation = \"vm\"\n[vm]\n{guard}[[attempt]]\n{attack}\n{next}");
+    let file = parse("t.toml", "a/b".parse().unwrap(), &text).unwrap();
+    let read = file.with_guard_policy(|_| Ok("version = 1\n".to_owned()));
+    match read.and_then(|file| kernel("7.3").expand_parsed(&file)) {
+        Ok(Expansion::Run(expanded)) => expanded.cases[0].attempts[0].text.clone(),
+        Ok(Expansion::Skipped { reason }) => reason,
+        Err(report) => report.to_string(),
+    }
+}
+
+#[test]
+fn an_attack_has_a_guard_and_a_canary() {
+    let guard = |how: &str| format!("guard = {{ policy = \"x.guard.toml\"{how} }}\n");
+    let by_host = |way: &str| format!("by = \"host\"\nop = \"attack\"\nway = \"{way}\"");
+    let canary = "[[attempt]]\nop = \"map_create\"\ntype = \"hash\"\n";
+    let pinned = guard(", pinned = true");
+    insta::assert_snapshot!(attack(&pinned, &by_host("unlink_pin"), canary), @"by host: attack unlink_pin");
+    insta::assert_snapshot!(attack(&guard(", early = true"), &by_host("unlink_pin"), canary), @"by host: attack unlink_pin");
+    insta::assert_snapshot!(attack(&guard(""), &by_host("map_by_id"), canary), @"by host: attack map_by_id");
+    insta::assert_snapshot!(attack("", &by_host("kill"), canary), @"t.toml:4:1: there is no guard to attack (add `[vm] guard`)");
+    insta::assert_snapshot!(attack(&guard(""), &by_host("umount"), canary), @"t.toml:5:1: this guard has no pins (add `pinned = true` to `[vm] guard`)");
+    insta::assert_snapshot!(attack(&guard(", early = true"), &by_host("map_by_id"), canary), @"t.toml:5:1: the ids of an early guard's objects are not known (write `pinned = true` in place of `early = true`)");
+    insta::assert_snapshot!(attack(&pinned, &by_host("umount"), ""), @"t.toml:5:1: an attack needs a canary, which shows whether the guard is still in force (let a `map_create` or `prog_load` follow that the policy refuses)");
+    insta::assert_snapshot!(attack(&pinned, &by_host("umount"), ATTEMPT), @"t.toml:5:1: an attack needs a canary, which shows whether the guard is still in force (let a `map_create` or `prog_load` follow that the policy refuses)");
+    insta::assert_snapshot!(attack(&pinned, "op = \"attack\"\nway = \"umount\"", canary), @r#"t.toml:5:1: only root attacks the guard (add `by = "host"`)"#);
 }
 
 #[test]

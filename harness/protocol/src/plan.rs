@@ -3,6 +3,7 @@
 //! The host writes a [`Plan`] as JSON into the run folder, and the guest program reads it. The plan contains everything
 //! that the guest needs; the guest has no vocabulary of its own.
 
+mod attack;
 mod call;
 mod facts;
 mod guard;
@@ -27,6 +28,7 @@ use crate::{
     mount_option::MountOption,
     name::{ContainerName, ScenarioName},
 };
+pub use attack::{Attack, AttackTarget};
 pub use call::{
     BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
     SocketDuty, ValuePart,

@@ -29,6 +29,7 @@ impl RunGuard {
                 policy: AUDIT.to_owned(),
                 mode: Some(GuardMode::Audit),
                 early: false,
+                pinned: false,
                 reader: Default::default(),
             },
         }

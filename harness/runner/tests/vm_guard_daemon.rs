@@ -223,7 +223,7 @@ fn run(built: &Built, guard: &GuardProgram, folder: &Path) -> Result<String> {
     let [root, share, worker, early] = ["root", "share", "worker", "initramfs"].map(|name| folder.join(name));
     [&share, &worker].into_iter().try_for_each(fs::create_dir)?;
     built.image.private_copy(&built.guest, &root)?;
-    let plan = Guard { policy: POLICY.to_owned(), mode: None, early: true, reader: Default::default() };
+    let plan = Guard { policy: POLICY.to_owned(), mode: None, early: true, pinned: false, reader: Default::default() };
     initramfs::with_guard(&built.kernel, &built.guest, guard, &plan, &early)?;
     install(guard, &root)?;
     let spec = built.spec().map_err(|error| anyhow!("{error}"))?;

@@ -21,7 +21,7 @@ pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgCode, ProgStreamRead, TaskFdQuery,
 };
-pub use system::{PerfEventOpen, PerfQuery, SocketAttach, SocketBind, SysctlWrite, Unflagged};
+pub use system::{Attack, PerfEventOpen, PerfQuery, SocketAttach, SocketBind, SysctlWrite, Unflagged};
 
 /// The keys that every operation has, and those that several have.
 #[derive(Clone, Copy, Debug)]
@@ -289,6 +289,10 @@ attempts! {
     SocketAttach => "socket_attach",
     /// Binds a UDP socket of the actor to a port (`bind(2)`), and closes it again.
     SocketBind => "socket_bind",
+    /// Attacks the scenario's guard, as root with every capability in the initial namespaces (`by = "host"`). An attempt
+    /// that the guard's policy refuses follows each: the canary, which shows whether the guard is still in force. The control
+    /// attacks something of the same kind that is not the guard's.
+    Attack => "attack",
     /// Ends the actor's process, which can make no later attempts. The objects that it saved remain.
     Exit => "exit",
 }

@@ -134,6 +134,11 @@ pub struct GuardSetting {
     /// "vm"`.
     #[serde(default)]
     pub early: bool,
+    /// Whether it is started in the running system, late, yet stays as an early one: `bpf-guard early` pins its links in a
+    /// bpffs of its own below `/run`, and another process reads its records. Nothing switches it off either, so it needs
+    /// `isolation = "vm"` too.
+    #[serde(default)]
+    pub pinned: bool,
     /// What the process that reads the guard's records does while attempts are made. It cannot be combined with `early`,
     /// whose guard lets nobody stop the reader.
     #[serde(default)]

@@ -35,6 +35,7 @@ impl FakeProgram {
             policy: "version = 1\n".to_owned(),
             mode: Some(GuardMode::Enforce),
             early: false,
+            pinned: false,
             reader: Default::default(),
         };
         self.start_as(&plan, keep)
@@ -97,7 +98,13 @@ fn an_early_one_is_only_read() {
     let commands = "flush) echo '{\"seq\":0}'; n=$((n + 1)) ;; o*) exit 1 ;; off) ";
     let script = format!("echo \"$*\" > FOLDER/noted\n{}", HONEST.replace("off) ", commands));
     let program = FakeProgram::new(&script);
-    let plan = plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: true, reader: Default::default() };
+    let plan = plan::Guard {
+        policy: "version = 1\n".to_owned(),
+        mode: None,
+        early: true,
+        pinned: false,
+        reader: Default::default(),
+    };
     let mut guard = program.start_as(&plan, Keep::Records).unwrap();
     assert_eq!(program.noted(), "try --commands\n");
     for _ in 0..2 {
@@ -175,7 +182,7 @@ fn a_record_while_it_is_off_is_a_fault() {
 }
 
 fn with_reader(reader: Reader) -> plan::Guard {
-    plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, reader }
+    plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, pinned: false, reader }
 }
 
 #[test]

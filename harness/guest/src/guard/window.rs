@@ -17,6 +17,8 @@ pub(crate) struct Window {
     pub(super) calls: u64,
     /// A process that made calls for no attempt.
     pub(super) filler: Option<u32>,
+    /// Whether an attack on the guard has succeeded, so that it may notice nothing any more.
+    pub(super) is_attacked: bool,
 }
 
 /// Whose calls belong to an attempt.
@@ -116,7 +118,13 @@ impl Window {
             }
         }
         let is_noticed = !witnessed.records.is_empty() || self.calls > 0;
-        let is_due = answer.is_some_and(|answer| reached_the_kernel(&attempt.call, answer)) && !suspect.is_filtered;
+        if let (Call::Attack(_), Some(answer), false) = (&attempt.call, answer, witnessed.denied)
+            && is_refusal_by_the_guard(answer)
+        {
+            return Err(WindowError::Unrecorded);
+        }
+        let is_due = answer.is_some_and(|answer| reached_the_kernel(&attempt.call, answer));
+        let is_due = is_due && !suspect.is_filtered && !self.is_attacked;
         if is_due && !is_noticed { Err(WindowError::Unrecorded) } else { Ok(witnessed) }
     }
 }
@@ -128,6 +136,15 @@ fn must_fail(call: &Call, hook: &str) -> bool {
     let is_one_call =
         !matches!(call, Call::Object(_) | Call::HelperSurvey(_) | Call::Several(_) | Call::ProgTestRun { .. });
     is_one_call && !matches!(hook, "token-cmd" | "token-capable")
+}
+
+/// Returns whether only the guard refuses an attack so. The kernel itself refuses to write a map that is frozen.
+fn is_refusal_by_the_guard(answer: &Answer) -> bool {
+    const ITS_OWN: &str = "BPF_MAP_UPDATE_ELEM";
+    let Answer::Err { errno, step } = answer else { return false };
+    // `/proc/PID/mem` answers a refused ptrace access check so (`mm_access`, `kernel/fork.c`).
+    const REFUSALS: [i32; 2] = [libc::EPERM, libc::EACCES];
+    REFUSALS.map(Errno::from_raw).contains(errno) && step.as_deref() != Some(ITS_OWN)
 }
 
 /// Returns whether the attempt made a `bpf(2)` call that came as far as the LSM hook (`__sys_bpf`,
@@ -146,7 +163,7 @@ fn reached_the_kernel(call: &Call, answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::plan::{Actor, Token};
+    use harness_protocol::plan::{self, Actor, Token};
 
     use super::*;
 
@@ -158,7 +175,12 @@ mod tests {
     fn witnessed(records: &[String], calls: u64, call: Call, answer: Answer) -> Result<Witnessed, WindowError> {
         let suspect = Suspect { cgroups: vec![5], processes: vec![12], is_filtered: false };
         let attempt = Attempt::new(Actor::Host, Token::None, call);
-        Window { records: records.to_vec(), calls, filler: None }.witnessed(&suspect, &attempt, Some(&answer), 77)
+        Window { records: records.to_vec(), calls, filler: None, is_attacked: false }.witnessed(
+            &suspect,
+            &attempt,
+            Some(&answer),
+            77,
+        )
     }
 
     const OK: Answer = Answer::Ok { detail: None };
@@ -199,7 +221,7 @@ mod tests {
     #[test]
     fn what_fills_the_ring_is_nobodys() {
         let denied = record("bpf", "denied", 6, 13);
-        let window = |filler| Window { records: vec![denied.clone()], calls: 1, filler };
+        let window = |filler| Window { records: vec![denied.clone()], calls: 1, filler, is_attacked: false };
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
         let witnessed = |filler| window(filler).witnessed(&Suspect::default(), &attempt, Some(&OK), 77);
         assert_eq!(witnessed(Some(13)), Ok(Witnessed::default()));
@@ -222,8 +244,24 @@ mod tests {
     fn a_filter_may_keep_a_call_from_the_kernel() {
         let suspect = Suspect { is_filtered: true, ..Suspect::default() };
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
-        let window = Window { records: vec![], calls: 0, filler: None };
+        let window = Window { records: vec![], calls: 0, filler: None, is_attacked: false };
         assert!(window.witnessed(&suspect, &attempt, Some(&err(libc::EPERM, None)), 77).is_ok());
+    }
+
+    #[test]
+    fn a_refused_attack_needs_its_record_and_a_successful_one_blinds() {
+        let attack = || Call::Attack(plan::Attack::UnlinkPin);
+        let made = |records: &[String], errno, step| witnessed(records, 0, attack(), err(errno, Some(step)));
+        assert_eq!(made(&[], libc::EPERM, "unlink").unwrap_err(), WindowError::Unrecorded);
+        assert_eq!(made(&[], libc::EACCES, "open /proc/PID/mem").unwrap_err(), WindowError::Unrecorded);
+        assert!(made(&[record("inode-unlink", "denied", 5, 1)], libc::EPERM, "unlink").unwrap().denied);
+        assert!(made(&[], libc::ENOENT, "open the bpffs").is_ok(), "it found nothing to attack");
+        assert!(made(&[], libc::EPERM, "BPF_MAP_UPDATE_ELEM").is_ok(), "the map is frozen");
+        let denied = [record("inode-unlink", "denied", 5, 1)];
+        assert!(matches!(witnessed(&denied, 0, attack(), OK), Err(WindowError::NotEnforced(_))));
+        let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
+        let window = Window { records: vec![], calls: 0, filler: None, is_attacked: true };
+        assert!(window.witnessed(&Suspect::default(), &attempt, Some(&OK), 77).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Expands the arguments of each operation.
 
 mod attach;
+mod attack;
 mod elements;
 mod load;
 mod load_object;
@@ -80,6 +81,7 @@ pub(crate) fn make(
         Attempt::PerfQuery(op) => context.perf_query(op, current),
         Attempt::SocketAttach(op) => context.socket_attach(op, current),
         Attempt::SocketBind(op) => Some(system::socket_bind(op)),
+        Attempt::Attack(op) => context.attack(op, current),
         Attempt::Exit(_) => context.exit(current),
     }
 }

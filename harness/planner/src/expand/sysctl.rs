@@ -40,6 +40,7 @@ pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<Str
         let key_path = KeyPath::default().key("vm").key("guard").key("early");
         problems.advise(&key_path, "an early guard lasts until the next boot", "add `isolation = \"vm\"`");
     }
+    guard(spec, shares_boot, problems);
     if spec.vm.memory_mib.is_some() && shares_boot {
         let key_path = KeyPath::default().key("vm").key("memory_mib");
         problems.advise(&key_path, "other scenarios of the boot have another memory", "add `isolation = \"vm\"`");
@@ -49,6 +50,17 @@ pub(crate) fn settings(spec: &Spec, problems: &mut Problems<'_>) -> BTreeMap<Str
         problems.problem(&key_path, "`reader` cannot be combined with `early`: that guard lets nobody stop its reader");
     }
     flat
+}
+
+/// Checks a guard that is pinned.
+fn guard(spec: &Spec, shares_boot: bool, problems: &mut Problems<'_>) {
+    let Some(guard) = spec.vm.guard.as_ref().filter(|guard| guard.pinned) else { return };
+    let key_path = KeyPath::default().key("vm").key("guard").key("pinned");
+    if guard.early {
+        problems.problem(&key_path, "an early guard is pinned anyway, where no path leads");
+    } else if shares_boot {
+        problems.advise(&key_path, "a pinned guard lasts until the next boot", "add `isolation = \"vm\"`");
+    }
 }
 
 /// Whether other scenarios may run in the same boot, for all that is known.

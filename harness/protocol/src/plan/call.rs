@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     mount_option::MountOption,
     plan::{
-        Actor, GlobalEffect, HelperSurvey, ObjectLoad, Verify,
+        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Verify,
         saved_objects::{SavedObjects, saved_objects},
         target::LinkTarget,
         token_command::TokenCommand,
@@ -407,6 +407,8 @@ calls! {
         /// Whether the socket's filter is locked before (`SO_LOCK_FILTER`).
         locked: bool,
     } => "socket_attach", objects(prog), global_effect(None);
+    /// An attack on the scenario's guard. Its control attacks something of the same kind that is not the guard's.
+    Attack(way: Attack) => "attack", global_effect(None);
     /// Ends the process that plays the actor. A control does nothing, because its process plays other actors as well.
     Exit => "exit", global_effect(None);
     /// Several calls, one after the other, whose errnos (0 for success) are the answer's detail. For tests that need many
@@ -431,6 +433,7 @@ impl Call {
                 | Self::PerfQuery { .. }
                 | Self::SocketBind { .. }
                 | Self::SocketAttach { .. }
+                | Self::Attack(_)
                 | Self::Exit
                 | Self::Sabotage(_)
         )

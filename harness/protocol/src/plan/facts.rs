@@ -1,7 +1,8 @@
 //! How calls relate to tokens and to the kernel's types.
 
 use crate::plan::{
-    Call, HelperSurvey, KernelMember, KernelType, LinkTarget, MapTypes, PartOffset, PerfEventSource, ProgTarget, Verify,
+    Attack, AttackTarget, Call, HelperSurvey, KernelMember, KernelType, LinkTarget, LsmHook, MapTypes, PartOffset,
+    PerfEventSource, ProgTarget, Verify,
 };
 
 impl Call {
@@ -48,6 +49,10 @@ impl Call {
             Self::LinkCreate { target: LinkTarget::Functions(functions), .. } => functions.clone(),
             Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
             Self::Several(calls) => calls.iter().flat_map(Self::kernel_types).collect(),
+            // The control has a link of the same kind.
+            Self::Attack(way) if *way == Attack::LinkDetach || way.target() == AttackTarget::Objects => {
+                vec![LsmHook::Bpf.function()]
+            }
             Self::MapUpdate { parts, .. } => parts.iter().flat_map(|part| part.at.kernel_types()).collect(),
             _ => Vec::new(),
         }

@@ -17,6 +17,9 @@ pub struct Guard {
     /// Whether it is in force since the initramfs. Then nothing switches it off, so it is in force for controls too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub early: bool,
+    /// Whether it is started in the running system, yet pinned as an early one. Nothing switches it off either.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
     /// What its reader does while attempts are made.
     #[serde(default, skip_serializing_if = "Reader::is_reading")]
     pub reader: Reader,

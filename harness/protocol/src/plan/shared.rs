@@ -163,7 +163,13 @@ mod tests {
             Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.global_effect(),
             Some(GlobalEffect::Lockdown)
         );
-        let guard = Guard { policy: "version = 1".to_owned(), mode: None, early: false, reader: Default::default() };
+        let guard = Guard {
+            policy: "version = 1".to_owned(),
+            mode: None,
+            early: false,
+            pinned: false,
+            reader: Default::default(),
+        };
         assert_eq!(Scenario { guard: Some(guard), ..plain() }.global_effect(), Some(GlobalEffect::Guard));
         assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }

@@ -1,6 +1,6 @@
 //! The keys of operations that are not commands of `bpf(2)`, or deliberately incorrect ones.
 
-use harness_protocol::plan::{SocketDuty, TokenCommand};
+use harness_protocol::plan::{self, SocketDuty, TokenCommand};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -69,5 +69,13 @@ operation! {
         /// Whether the filter of the socket is locked beforehand (`SO_LOCK_FILTER`).
         #[serde(default)]
         pub locked: bool,
+    }
+}
+
+operation! {
+    /// The keys of `attack`.
+    Attack {
+        /// How.
+        pub way: plan::Attack,
     }
 }

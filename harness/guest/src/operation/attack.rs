@@ -1,0 +1,42 @@
+//! Attacks on the guard, each with the system calls that an attacker would make.
+//!
+//! A control makes the same attack on something of the same kind that is the actor's own: it shows whether the kernel does
+//! such a thing at all.
+
+mod objects;
+mod pins;
+mod process;
+mod stand_in;
+
+use harness_protocol::{
+    outcome::Answer,
+    plan::{Attack, AttackTarget},
+};
+
+use super::result::{AttemptResult, OperationError, stepped};
+use crate::{error::SysError, target::Target};
+use stand_in::StandIn;
+
+/// What an attack led to, if that is the same in every run; or the call that failed.
+type Attacked = Result<Option<&'static str>, SysError>;
+
+/// Attacks the target; without one, what stands in for it.
+pub(crate) fn make(way: Attack, target: Option<&Target>) -> Result<AttemptResult, OperationError> {
+    let stand_in;
+    let target = match target {
+        Some(target) => target,
+        None => {
+            stand_in = StandIn::new(way)?;
+            stand_in.target()
+        }
+    };
+    let attacked = match way.target() {
+        AttackTarget::Pins => pins::attack(way, target),
+        AttackTarget::Objects => objects::attack(way, target),
+        AttackTarget::Process => process::attack(way, target),
+    };
+    Ok(match attacked {
+        Ok(detail) => AttemptResult { answer: Answer::Ok { detail: detail.map(str::to_owned) }, fd: None },
+        Err(error) => stepped(Err(error)),
+    })
+}
