@@ -16,6 +16,12 @@ static __always_inline __u64 number_at(__u64 address)
 	return pair->tv_sec;
 }
 
+/* Returns the calling task as memory that is only looked at. */
+static __always_inline struct task_struct *current_task(void)
+{
+	return bpf_rdonly_cast(bpf_get_current_task_btf(), bpf_core_type_id_kernel(struct task_struct));
+}
+
 struct caller {
 	__u32 uid;
 	__u32 loginuid;
@@ -77,7 +83,7 @@ static __always_inline bool is_reader(struct task_struct *task)
 
 static __always_inline void describe_caller(struct caller *caller)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	const struct cred *cred = task->cred;
 	struct user_namespace *userns = cred ? cred->user_ns : NULL;
 

@@ -21,7 +21,7 @@ static __always_inline void count(__u8 hook, __u8 verdict, bool recorded)
 
 static __always_inline void describe_task(struct guard_record *record)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	const struct cred *cred = task->cred;
 	struct mm_struct *mm = task->mm;
 	struct file *file = mm ? mm->exe_file : NULL;
