@@ -117,7 +117,10 @@ __noinline int decide_rule_of(struct event *event)
 		search.has_caller = true;
 	}
 	search.cmd = cmd_bit(event->cmd);
-	bpf_loop(constants.settings.rules, try_rule, &search, 0);
+	/* A loop that the verifier knows to take no turn would lose its function and keep the reference to it: the kernel warns
+	 * and refuses the program. */
+	if (constants.settings.rules)
+		bpf_loop(constants.settings.rules, try_rule, &search, 0);
 	rule = search.found;
 	if (!rule) {
 		if (!constants.settings.default_allow)
