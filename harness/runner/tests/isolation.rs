@@ -3,7 +3,8 @@
 mod built;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use harness_builder::digest::Sha256;
-use harness_runner::vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec};
+use harness_runner::{
+    session::RunFolder,
+    vm::{self, Phase, Vm, VmEnd, VmEvent, VmSpec},
+};
 use libtest_mimic::{Arguments, Failed};
 
 use built::Built;
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn vandalised(built: &Built) -> Result<()> {
-    let folder = tempfile::tempdir_in(&built.runs)?;
+    let folder = RunFolder::create(&built.runs)?;
     let path = |name: &str| folder.path().join(name);
     for name in ["share", "worker", "beside"] {
         fs::create_dir(path(name))?;
@@ -66,6 +70,7 @@ fn vandalised(built: &Built) -> Result<()> {
     built.image.private_copy(&built.guest, &path("root"))?;
     let guarded = [path("beside"), built.image.folder.clone(), folder_of(&built.guest.path())];
     let before = guarded.iter().map(|folder| contents(folder)).collect::<Result<Vec<_>>>()?;
+    let there = names(folder.path())?;
 
     let command = VANDAL.replace("BESIDE", &path("beside").display().to_string());
     let spec = VmSpec { root: path("root"), share: path("share"), command, ..built.spec()? };
@@ -76,11 +81,14 @@ fn vandalised(built: &Built) -> Result<()> {
     for ((folder, before), after) in guarded.iter().zip(&before).zip(&after) {
         assert_eq!(before, after, "the guest changed {}", folder.display());
     }
-    let mut left: Vec<_> = fs::read_dir(folder.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
-    left.sort();
-    assert_eq!(left, ["beside", "root", "share", "worker"], "the guest made or removed something beside its folders");
+    assert_eq!(names(folder.path())?, there, "the guest made or removed something beside its folders");
     assert_eq!(shared, [path("root"), path("share")], "QEMU was given something else of the host");
     Ok(())
+}
+
+/// Returns the names of what is in a folder.
+fn names(folder: &Path) -> Result<BTreeSet<OsString>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 fn folder_of(path: &Path) -> PathBuf {

@@ -20,7 +20,10 @@ use harness_builder::{
     project::Project,
 };
 use harness_protocol::plan::{GUARD_PROGRAM, Guard};
-use harness_runner::vm::{self, Vm, VmEnd, VmEvent, VmSpec};
+use harness_runner::{
+    session::RunFolder,
+    vm::{self, Vm, VmEnd, VmEvent, VmSpec},
+};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use built::Built;
@@ -99,7 +102,7 @@ fn without_hooks(built: &Built) -> Result<()> {
 
 /// Boots with an early guard and then tries a late one. Returns what they said, and how the VM ended.
 fn run(built: &Built, on_failure: &str, arguments: &[&str]) -> Result<String> {
-    let folder = tempfile::tempdir_in(&built.runs)?;
+    let folder = RunFolder::create(&built.runs)?;
     let path = |name: &str| folder.path().join(name);
     ["share", "worker"].iter().try_for_each(|name| fs::create_dir(path(name)))?;
     built.image.private_copy(&built.guest, &path("root"))?;
