@@ -29,8 +29,9 @@ mod window;
 /// How long the guard may take until it is in force: the kernel verifies its programs meanwhile.
 const START: Duration = Duration::from_secs(100);
 
-/// How long it may take to carry out a command, or to end.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to carry out a command, or to end. A ring that was full is read first, which takes an emulated
+/// processor seconds, on a busy machine half a minute.
+const ANSWER: Duration = Duration::from_secs(100);
 
 /// How often the sums are looked at again, if a record may still be missing.
 const UNSETTLED: usize = 20;
