@@ -82,28 +82,6 @@ fn structure_in_c(btf: &Btf<'_>, ty: &BtfType<'_>) -> Structure {
     Structure { members: btf.members(ty).map(member).collect(), size: ty.size_or_type as usize }
 }
 
-fn size_of_member<T, M>(_: impl Fn(&T) -> &M) -> usize {
-    size_of::<M>()
-}
-
-/// A structure in Rust; the list of its members must be complete.
-macro_rules! structure {
-    ($name:path { $($member:ident),* $(,)? }) => {{
-        #[allow(dead_code, reason = "it only has to compile: a member that the list lacks would not")]
-        fn complete(value: $name) {
-            let $name { $($member: _),* } = value;
-        }
-        Structure {
-            members: vec![$((
-                stringify!($member).to_owned(),
-                std::mem::offset_of!($name, $member),
-                size_of_member(|value: &$name| &value.$member),
-            )),*],
-            size: size_of::<$name>(),
-        }
-    }};
-}
-
 fn of_fields(fields: &[record::Field]) -> Structure {
     let member = |field: &record::Field| (field.name.trim_start_matches("r#").to_owned(), field.offset, field.size);
     let members: Vec<Member> = fields.iter().map(member).collect();
@@ -116,52 +94,23 @@ fn of_numbers(members: &[(&str, usize, usize)], size: usize) -> Structure {
     Structure { members: members.iter().map(|(name, at, size)| ((*name).to_owned(), *at, *size)).collect(), size }
 }
 
-fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
-    use policy::{Cgroup, NameKey, Profile, Rule, Settings};
-    let settings = structure!(Settings {
-        abi,
-        rules,
-        enforce,
-        default_allow,
-        when_full_deny,
-        no_reader_deny,
-        self_protection,
-        reserved,
-        patience_ns,
-        count_only
-    });
-    let rule = structure!(Rule {
-        cmds,
-        uid_min,
-        uid_max,
-        loginuid_min,
-        loginuid_max,
-        number,
-        profile,
-        cgroup,
-        userns,
-        action,
-        mode,
-        reserved
-    });
-    let profile = structure!(Profile {
-        cmds,
-        progs,
-        maps,
-        max_entries,
-        max_bytes,
-        token_caps,
-        helpers,
-        max_insns,
-        token_required,
-        any_kfunc,
-        any_target,
-        modules,
-        own_maps,
-        reserved,
-        attach
-    });
-    let state = structure!(State {
+/// The variables of the BPF programs; the list of their members must be complete.
+fn of_state() -> Structure {
+    fn size_of_member<M>(_: fn(&State) -> &M) -> usize {
+        size_of::<M>()
+    }
+    macro_rules! members {
+        ($($member:ident),*) => {{
+            // A member that the list lacks does not compile.
+            let _ = |State { $($member: _),* }: State| {};
+            vec![$((
+                stringify!($member).to_owned(),
+                std::mem::offset_of!(State, $member),
+                size_of_member(|state| &state.$member),
+            )),*]
+        }};
+    }
+    let members = members!(
         seq,
         calls,
         lost,
@@ -173,7 +122,12 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
         off,
         exempt_tgid,
         reserved
-    });
+    );
+    Structure { members, size: size_of::<State>() }
+}
+
+fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
+    use policy::{Cgroup, NameKey, Profile, Rule, Settings};
     // `constants` in guard.rs writes them.
     let constants = of_numbers(
         &[
@@ -188,17 +142,17 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
         16 + Settings::SIZE,
     );
     BTreeMap::from([
-        ("guard_settings", settings),
-        ("guard_rule", rule),
-        ("guard_cgroup", structure!(Cgroup { depth, length, reserved, name })),
-        ("guard_profile", profile),
-        ("guard_name_key", structure!(NameKey { profile, btf_id })),
+        ("guard_settings", of_fields(Settings::FIELDS)),
+        ("guard_rule", of_fields(Rule::FIELDS)),
+        ("guard_cgroup", of_fields(Cgroup::FIELDS)),
+        ("guard_profile", of_fields(Profile::FIELDS)),
+        ("guard_name_key", of_fields(NameKey::FIELDS)),
         ("guard_prog", of_fields(record::PROGRAM_FIELDS)),
         ("guard_map", of_fields(record::MAP_FIELDS)),
         ("guard_record", of_fields(record::RECORD_FIELDS)),
         // `counters` in access.rs reads them.
         ("guard_counter", of_numbers(&[("counted", 0, 8), ("recorded", 8, 8)], 16)),
-        ("guard_state", state),
+        ("guard_state", of_state()),
         ("guard_constants", constants),
         // `register_own` in guard.rs writes them.
         ("guard_own_key", of_numbers(&[("object", 0, 4), ("id", 4, 4)], 8)),

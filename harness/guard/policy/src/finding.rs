@@ -5,6 +5,8 @@ use std::ops::Range;
 use harness_uapi::vocabulary::Vocabulary;
 
 use crate::{
+    danger::LSM,
+    decision::EXT,
     name::Family,
     policy::{Action, Policy, Profile, Rule, WrittenName},
 };
@@ -82,10 +84,8 @@ pub struct Finding {
     pub advice: String,
 }
 
-/// The type of programs that are LSM hooks themselves.
-const LSM: u32 = 29;
 /// Types of programs that are bound to a function: `tracing`, `ext` and `lsm`.
-const BOUND: [u32; 3] = [26, 28, LSM];
+const BOUND: [u32; 3] = [26, EXT, LSM];
 /// `probe_write_user` and `override_return`.
 const INTERFERING: [u32; 2] = [36, 58];
 const PROG_LOAD: u32 = 5;

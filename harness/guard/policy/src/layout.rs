@@ -3,6 +3,9 @@
 //! Each structure is a twin of the one in C: the same members in the same order. `bytes` writes it as the BPF programs
 //! read it: little-endian, without holes. What is decided has the same numbers there and in a record, and so the same types.
 
+use std::mem::offset_of;
+
+use guard_record::Field;
 pub use guard_record::{Reason, Verdict};
 
 /// Raised when the meaning of anything in `abi.h` changes.
@@ -24,14 +27,21 @@ pub const HELPERS: usize = 256;
 /// Program and map types, and commands, from this number up are never allowed.
 pub const BITS: usize = 64;
 
-/// Gives a structure its bytes.
+/// Gives a structure its bytes, and the list of its members.
 macro_rules! encoded {
     ($name:ident { $($member:ident),* $(,)? }, $size:expr) => {
-        const _: () = assert!(size_of::<$name>() == $size && $name::SIZE == $size);
+        const _: () = assert!(size_of::<$name>() == $size && sum($name::FIELDS) == $size);
 
         impl $name {
             /// The size of the value, in bytes.
             pub const SIZE: usize = $size;
+
+            /// All members, in order.
+            pub const FIELDS: &[Field] = &[$(Field {
+                name: stringify!($member),
+                offset: offset_of!($name, $member),
+                size: size_of_member(|value: &$name| &value.$member),
+            }),*];
 
             /// Returns the value as the BPF programs read it.
             pub fn bytes(&self) -> Vec<u8> {
@@ -41,6 +51,21 @@ macro_rules! encoded {
             }
         }
     };
+}
+
+/// Returns the size of a member.
+const fn size_of_member<T, M>(_: fn(&T) -> &M) -> usize {
+    size_of::<M>()
+}
+
+/// Returns the bytes of all members together: those of the structure if no member is missing and there are no holes.
+const fn sum(fields: &[Field]) -> usize {
+    let (mut bytes, mut index) = (0, 0);
+    while index < fields.len() {
+        bytes += fields[index].size;
+        index += 1;
+    }
+    bytes
 }
 
 /// What a structure is made of.

@@ -17,7 +17,7 @@ use crate::{
 /// Programs of type `struct_ops`, whose attach types are the numbers of members.
 const STRUCT_OPS: u32 = 27;
 /// Programs of type `tracing`.
-const TRACING: u32 = 26;
+pub(super) const TRACING: u32 = 26;
 /// The longest name of a function in a policy.
 const LONGEST_NAME: usize = 128;
 

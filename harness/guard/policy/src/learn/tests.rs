@@ -6,7 +6,7 @@ use guard_record::{
     Verdict,
 };
 
-use super::*;
+use super::{event::TRACING, *};
 use crate::{
     Compiled, Names, decide,
     decision::{Call, Event, Program, Target, map_bytes},
@@ -16,7 +16,6 @@ use crate::{
 const CMDS: [u32; 7] = [0, 2, 5, 18, 21, 28, 36];
 const MAP_CREATE: u32 = 0;
 const PROG_LOAD: u32 = 5;
-const TRACING: u32 = 26;
 
 /// Names as the daemon has them: the project's, and functions from 1,000 to 1,999 as those of the kernel.
 struct Known;
