@@ -26,12 +26,9 @@ mod pinned;
 mod reader;
 mod window;
 
-/// How long the guard may take until it is in force: the kernel verifies its programs meanwhile.
-const START: Duration = Duration::from_secs(100);
-
-/// How long it may take to carry out a command, or to end. A ring that was full is read first, which takes an emulated
-/// processor seconds, on a busy machine half a minute.
-const ANSWER: Duration = Duration::from_secs(100);
+/// How long the guard may take until it is in force, to carry out a command, or to end: the kernel verifies its programs, and a
+/// ring that was full is read, which takes an emulated processor on a busy machine half a minute.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// How often the sums are looked at again, if a record may still be missing.
 const UNSETTLED: usize = 20;
@@ -59,12 +56,10 @@ pub(crate) enum GuardError {
         complaint: String,
     },
     /// It did not answer in time.
-    #[error("the guard has not answered `{command}` for {} s{complaint}", patience.as_secs())]
+    #[error("the guard has not answered `{command}` for {} s{complaint}", PATIENCE.as_secs())]
     Silent {
         /// The command.
         command: &'static str,
-        /// How long it had.
-        patience: Duration,
         /// What it wrote to standard error.
         complaint: String,
     },
@@ -221,10 +216,9 @@ impl Guard {
             reader,
             filler,
         };
-        let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
-        let ready = guard.await_line("try", START, is_ready);
+        let ready = guard.await_ready();
         let _ = fs::remove_file(&policy);
-        ready.and_then(|((), before)| before.into_iter().next().map_or(Ok(()), |line| Err(GuardError::Stray(line))))?;
+        ready.and_then(|before| before.into_iter().next().map_or(Ok(()), |line| Err(GuardError::Stray(line))))?;
         Ok(guard)
     }
 
@@ -257,8 +251,7 @@ impl Guard {
         (self.printed, self.complaints) = (file()?, file()?);
         (self.position, self.begun) = (0, Vec::new());
         self.child = spawn(&mut reading(&self.program, self.keep), &self.printed, &self.complaints)?;
-        let is_ready = |line: &str| line.starts_with(READY).then_some(Ok(()));
-        let ((), more) = self.await_line("try", START, is_ready)?;
+        let more = self.await_ready()?;
         self.inherited = read.into_iter().chain(more).collect();
         Ok(())
     }
@@ -332,13 +325,13 @@ impl Guard {
             return Ok(());
         }
         drop(self.child.stdin.take());
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + PATIENCE;
         let mut pause = Pause::default();
         loop {
             match self.ended() {
                 Some(how) if how == SUCCESS => return Ok(()),
                 Some(how) => return Err(GuardError::Ended { how, complaint: self.complaint() }),
-                None if Instant::now() >= deadline => return Err(self.silent("end", ANSWER)),
+                None if Instant::now() >= deadline => return Err(self.silent("end")),
                 None => pause.take(),
             }
         }
@@ -373,7 +366,7 @@ impl Guard {
                 Err(error) => Err(malformed(error.to_string())),
             })
         };
-        self.await_line(command, ANSWER, is_answer)
+        self.await_line(command, is_answer)
     }
 
     /// Gives a command and returns the records before its answer, once the sums are exact: somebody else's call may be
@@ -394,14 +387,19 @@ impl Guard {
         Ok(records)
     }
 
+    /// Waits until it is in force. Returns the records that it printed before it said so.
+    fn await_ready(&mut self) -> Result<Vec<String>, GuardError> {
+        let ready = self.await_line("try", |line| line.starts_with(READY).then_some(Ok(())));
+        ready.map(|((), records)| records)
+    }
+
     /// Waits for a line that is no record. Returns what it means, and the records before it.
     fn await_line<T>(
         &mut self,
         command: &'static str,
-        patience: Duration,
         meaning: impl Fn(&str) -> Option<Result<T, GuardError>>,
     ) -> Result<(T, Vec<String>), GuardError> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + PATIENCE;
         let (mut records, mut pause) = (Vec::new(), Pause::default());
         loop {
             // Before the look at what it printed, so that nothing that it printed at last is missed.
@@ -420,7 +418,7 @@ impl Guard {
             match ended {
                 _ if has_more => {}
                 Some(how) => return Err(GuardError::Ended { how, complaint: self.complaint() }),
-                None if Instant::now() >= deadline => return Err(self.silent(command, patience)),
+                None if Instant::now() >= deadline => return Err(self.silent(command)),
                 None => pause.take(),
             }
         }
@@ -449,8 +447,8 @@ impl Guard {
         }
     }
 
-    fn silent(&self, command: &'static str, patience: Duration) -> GuardError {
-        GuardError::Silent { command, patience, complaint: self.complaint() }
+    fn silent(&self, command: &'static str) -> GuardError {
+        GuardError::Silent { command, complaint: self.complaint() }
     }
 
     /// Returns what it wrote to standard error, to be added to a message.
