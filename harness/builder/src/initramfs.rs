@@ -98,9 +98,7 @@ mod tests {
 
     #[test]
     fn the_guards_mode_takes_the_place_of_its_policys() {
-        let of = |text: &str, mode| {
-            policy(&Guard { policy: text.to_owned(), mode, early: true, pinned: false, reader: Default::default() })
-        };
+        let of = |text: &str, mode| policy(&Guard { mode, early: true, ..Guard::new(text) });
         let text = "version = 1\nmode = 'audit' # for now\n[[rule]]\nallow = true\n";
         assert_eq!(of(text, None), text);
         assert_eq!(of(text, Some(GuardMode::Enforce)), text.replace("'audit' # for now", "\"enforce\""));

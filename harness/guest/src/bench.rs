@@ -192,17 +192,7 @@ fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
         call_of(call),
     );
     let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
-    Scenario {
-        name: format!("bench/{number}").parse().expect("the words are a name"),
-        deadline_ms: 0,
-        sysctls: BTreeMap::new(),
-        lsm: Vec::new(),
-        lockdown: None,
-        guard: None,
-        memory_mib: None,
-        own_vm: false,
-        cases: vec![case],
-    }
+    Scenario::new(format!("bench/{number}").parse().expect("the words are a name"), 0, vec![case])
 }
 
 fn call_of(call: MeasuredCall) -> Call {

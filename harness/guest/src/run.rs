@@ -205,19 +205,7 @@ mod tests {
     #[test]
     fn host_mode_refuses_a_plan_with_a_global_effect() {
         let plan = |own_vm| {
-            let (sysctls, lsm, cases) = Default::default();
-            let name = "token/own-vm".parse().unwrap();
-            let scenario = Scenario {
-                name,
-                deadline_ms: 1,
-                sysctls,
-                lsm,
-                lockdown: None,
-                guard: None,
-                memory_mib: None,
-                own_vm,
-                cases,
-            };
+            let scenario = Scenario { own_vm, ..Scenario::new("token/own-vm".parse().unwrap(), 1, Vec::new()) };
             Plan {
                 format: FORMAT,
                 kernel: ExpectedKernel::default(),

@@ -30,13 +30,7 @@ fn the_text_of_the_policy_is_part_of_the_plan() {
         let Ok(Expansion::Run(expanded)) = kernel("7.3").expand_parsed(&read.unwrap()) else { panic!("skipped") };
         expanded.plan.guard
     };
-    let guard = Guard {
-        policy: "version = 1\n".to_owned(),
-        mode: None,
-        early: false,
-        pinned: false,
-        reader: Default::default(),
-    };
+    let guard = Guard::new("version = 1\n");
     assert_eq!(planned("{ policy = \"x.guard.toml\" }"), Some(guard.clone()));
     let enforced = Guard { mode: Some(GuardMode::Enforce), ..guard };
     assert_eq!(planned("{ policy = \"x.guard.toml\", mode = \"enforce\" }"), Some(enforced));

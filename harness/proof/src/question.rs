@@ -124,24 +124,13 @@ fn expanded(
     deadline_ms: u64,
 ) -> Expanded {
     let (planned, described) = attempts.into_iter().unzip();
-    let (sysctls, lsm) = Default::default();
     let case = plan::Case { sysctls: Default::default(), containers, attempts: planned };
     Expanded {
         summary: "A proof".to_owned(),
         isolation: Isolation::Shared,
         cases: vec![ExpandedCase { label: String::new(), attempts: described }],
         grid: None,
-        plan: plan::Scenario {
-            name,
-            deadline_ms,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases: vec![case],
-        },
+        plan: plan::Scenario::new(name, deadline_ms, vec![case]),
     }
 }
 

@@ -119,6 +119,14 @@ pub struct Scenario {
     pub cases: Vec<Case>,
 }
 
+impl Scenario {
+    /// Makes a scenario of these cases that changes nothing of the machine, and shares its VM.
+    pub fn new(name: ScenarioName, deadline_ms: u64, cases: Vec<Case>) -> Self {
+        let (sysctls, lsm) = Default::default();
+        Self { name, deadline_ms, sysctls, lsm, lockdown: None, guard: None, memory_mib: None, own_vm: false, cases }
+    }
+}
+
 /// One combination of a scenario's matrix: containers, and attempts in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -77,20 +77,9 @@ mod tests {
 
     fn expanded(name: &str, isolation: Isolation, attempts: usize) -> Expanded {
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
-        let (sysctls, lsm, described) = Default::default();
         let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt; attempts] };
-        let plan = Scenario {
-            name: name.parse().unwrap(),
-            deadline_ms: 1,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases: vec![case],
-        };
-        Expanded { summary: String::new(), isolation, cases: described, grid: None, plan }
+        let plan = Scenario::new(name.parse().unwrap(), 1, vec![case]);
+        Expanded { summary: String::new(), isolation, cases: Vec::new(), grid: None, plan }
     }
 
     fn names(all: &[Expanded], vms: usize) -> Vec<Vec<String>> {

@@ -25,13 +25,7 @@ impl RunGuard {
     /// Returns the guard as a plan has it.
     pub fn plan(self) -> Guard {
         match self {
-            Self::Audit => Guard {
-                policy: AUDIT.to_owned(),
-                mode: Some(GuardMode::Audit),
-                early: false,
-                pinned: false,
-                reader: Default::default(),
-            },
+            Self::Audit => Guard { mode: Some(GuardMode::Audit), ..Guard::new(AUDIT) },
         }
     }
 }

@@ -127,19 +127,8 @@ mod tests {
     fn scenario(file: &str) -> Scenario {
         let call = Call::Object(ObjectLoad { file: file.to_owned(), ..Default::default() });
         let attempt = Attempt::new(Actor::Host, Token::None, call);
-        let (sysctls, lsm) = Default::default();
         let cases = vec![Case { sysctls: BTreeMap::new(), containers: vec![], attempts: vec![attempt] }];
-        Scenario {
-            name: "a/b".parse().unwrap(),
-            deadline_ms: 1,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases,
-        }
+        Scenario::new("a/b".parse().unwrap(), 1, cases)
     }
 
     #[test]

@@ -245,18 +245,7 @@ mod tests {
     }
 
     fn scenario(deadline_ms: u64) -> plan::Scenario {
-        let (sysctls, lsm, cases) = Default::default();
-        plan::Scenario {
-            name: "a/b".parse().unwrap(),
-            deadline_ms,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases,
-        }
+        plan::Scenario::new("a/b".parse().unwrap(), deadline_ms, Vec::new())
     }
 
     /// Returns the key of a scenario with this deadline.

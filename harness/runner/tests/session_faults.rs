@@ -42,17 +42,7 @@ fn name(text: &str) -> ScenarioName {
 fn plan(names: &[&str]) -> Plan {
     let call = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
     let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![call; 2] };
-    let scenario = |text: &&str| Scenario {
-        name: name(text),
-        deadline_ms: 60_000,
-        sysctls: Default::default(),
-        lsm: Vec::new(),
-        lockdown: None,
-        guard: None,
-        memory_mib: None,
-        own_vm: false,
-        cases: vec![case.clone()],
-    };
+    let scenario = |text: &&str| Scenario::new(name(text), 60_000, vec![case.clone()]);
     let kernel = ExpectedKernel { release: Some("6.12.0".to_owned()), ..ExpectedKernel::default() };
     Plan { format: FORMAT, kernel, marks_console: true, guard: None, scenarios: names.iter().map(scenario).collect() }
 }

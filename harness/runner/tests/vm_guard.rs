@@ -112,7 +112,7 @@ fn run(built: &Built, on_failure: &str, arguments: &[&str]) -> Result<String> {
     fs::copy(program.path(), path("share").join(GUARD_PROGRAM))?;
     fs::write(path("share/late.guard.toml"), &policy)?;
     fs::write(path("share/logins.guard.toml"), policy.replace("allow =", "loginuid = 'unset'\nallow ="))?;
-    let early = Guard { policy, mode: None, early: true, pinned: false, reader: Default::default() };
+    let early = Guard { early: true, ..Guard::new(policy) };
     initramfs::with_guard(&built.kernel, &built.guest, &program, &early, &path("initramfs"))?;
     let spec = built.spec().map_err(|error| anyhow::anyhow!("{error}"))?;
     let kernel_args = spec.kernel_args.iter().cloned().chain(arguments.iter().map(|&argument| argument.to_owned()));

@@ -64,18 +64,7 @@ impl Built {
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {
     let attempt = Attempt::new(Actor::Host, Token::None, call);
     let cases = vec![Case { sysctls: Default::default(), containers: Vec::new(), attempts: vec![attempt] }];
-    let (sysctls, lsm) = Default::default();
-    Scenario {
-        name: name.parse().unwrap(),
-        deadline_ms,
-        sysctls,
-        lsm,
-        lockdown: None,
-        guard: None,
-        memory_mib: None,
-        own_vm: false,
-        cases,
-    }
+    Scenario::new(name.parse().unwrap(), deadline_ms, cases)
 }
 
 fn good(name: &str) -> Scenario {

@@ -154,23 +154,12 @@ mod tests {
     /// A scenario with these attempts in each of two cases.
     fn expanded(attempts: &[ExpandedAttempt]) -> Expanded {
         let case = |label: &str| ExpandedCase { label: label.to_owned(), attempts: attempts.to_vec() };
-        let (sysctls, lsm, cases) = Default::default();
         Expanded {
             summary: "Says so".to_owned(),
             isolation: Isolation::Shared,
             cases: vec![case("x=1"), case("x=2")],
             grid: None,
-            plan: plan::Scenario {
-                name: "a/b".parse().unwrap(),
-                deadline_ms: 1,
-                sysctls,
-                lsm,
-                lockdown: None,
-                guard: None,
-                memory_mib: None,
-                own_vm: false,
-                cases,
-            },
+            plan: plan::Scenario::new("a/b".parse().unwrap(), 1, Vec::new()),
         }
     }
 

@@ -133,11 +133,7 @@ fn failed(why: impl Into<String>) -> RunError {
 }
 
 fn start(program: &Path, policy: String) -> Result<Guard, RunError> {
-    Ok(Guard::start(
-        program,
-        &Plan { policy, mode: None, early: false, pinned: false, reader: Default::default() },
-        Keep::Nothing,
-    )?)
+    Ok(Guard::start(program, &Plan::new(policy), Keep::Nothing)?)
 }
 
 fn next_id() -> bool {

@@ -31,13 +31,7 @@ impl FakeProgram {
     }
 
     fn start(&self, keep: Keep) -> Result<Guard, GuardError> {
-        let plan = plan::Guard {
-            policy: "version = 1\n".to_owned(),
-            mode: Some(GuardMode::Enforce),
-            early: false,
-            pinned: false,
-            reader: Default::default(),
-        };
+        let plan = plan::Guard { mode: Some(GuardMode::Enforce), ..plan::Guard::new("version = 1\n") };
         self.start_as(&plan, keep)
     }
 
@@ -98,13 +92,7 @@ fn an_early_one_is_only_read() {
     let commands = "flush) echo '{\"seq\":0}'; n=$((n + 1)) ;; o*) exit 1 ;; off) ";
     let script = format!("echo \"$*\" > FOLDER/noted\n{}", HONEST.replace("off) ", commands));
     let program = FakeProgram::new(&script);
-    let plan = plan::Guard {
-        policy: "version = 1\n".to_owned(),
-        mode: None,
-        early: true,
-        pinned: false,
-        reader: Default::default(),
-    };
+    let plan = plan::Guard { early: true, ..plan::Guard::new("version = 1\n") };
     let mut guard = program.start_as(&plan, Keep::Records).unwrap();
     assert_eq!(program.noted(), "try --commands\n");
     for _ in 0..2 {
@@ -182,7 +170,7 @@ fn a_record_while_it_is_off_is_a_fault() {
 }
 
 fn with_reader(reader: Reader) -> plan::Guard {
-    plan::Guard { policy: "version = 1\n".to_owned(), mode: None, early: false, pinned: false, reader }
+    plan::Guard { reader, ..plan::Guard::new("version = 1\n") }
 }
 
 #[test]

@@ -25,6 +25,13 @@ pub struct Guard {
     pub reader: Reader,
 }
 
+impl Guard {
+    /// Makes a guard with the text of a policy, in the policy's own mode, that is switched off for controls and read all the time.
+    pub fn new(policy: impl Into<String>) -> Self {
+        Self { policy: policy.into(), mode: None, early: false, pinned: false, reader: Reader::default() }
+    }
+}
+
 /// What the process that reads the guard's records does while attempts are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]

@@ -95,19 +95,7 @@ mod tests {
     fn of(calls: Vec<Call>) -> Scenario {
         let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
         let case = Case { sysctls: Default::default(), containers: Vec::new(), attempts };
-        let (sysctls, lsm) = Default::default();
-        let name = "a/b".parse().unwrap();
-        Scenario {
-            name,
-            deadline_ms: 1,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases: vec![case],
-        }
+        Scenario::new("a/b".parse().unwrap(), 1, vec![case])
     }
 
     fn link(target: LinkTarget) -> Call {
@@ -163,14 +151,8 @@ mod tests {
             Scenario { lockdown: Some(Lockdown::Integrity), ..plain() }.global_effect(),
             Some(GlobalEffect::Lockdown)
         );
-        let guard = Guard {
-            policy: "version = 1".to_owned(),
-            mode: None,
-            early: false,
-            pinned: false,
-            reader: Default::default(),
-        };
-        assert_eq!(Scenario { guard: Some(guard), ..plain() }.global_effect(), Some(GlobalEffect::Guard));
+        let guard = Some(Guard::new("version = 1"));
+        assert_eq!(Scenario { guard, ..plain() }.global_effect(), Some(GlobalEffect::Guard));
         assert_eq!(Scenario { lsm: vec![LsmHook::Bpf], ..plain() }.global_effect(), Some(GlobalEffect::Lsm));
     }
 

@@ -140,19 +140,7 @@ mod tests {
     };
 
     fn expanded(name: &str) -> Expanded {
-        let (sysctls, lsm, cases) = Default::default();
-        let name = name.parse().unwrap();
-        let plan = Scenario {
-            name,
-            deadline_ms: 1,
-            sysctls,
-            lsm,
-            lockdown: None,
-            guard: None,
-            memory_mib: None,
-            own_vm: false,
-            cases,
-        };
+        let plan = Scenario::new(name.parse().unwrap(), 1, Vec::new());
         Expanded { summary: String::new(), isolation: Isolation::Shared, cases: vec![], grid: None, plan }
     }
 

@@ -281,23 +281,8 @@ impl Draw<'_> {
             list.push(Attempt::new(actor, token, Call::Several(calls)));
         }
         let case = Case { sysctls: BTreeMap::new(), containers, attempts: list };
-        let scenario = Scenario {
-            name: format!("drawn/{number}").parse().expect("it is a name"),
-            deadline_ms: 300_000,
-            sysctls: BTreeMap::new(),
-            lsm: Vec::new(),
-            lockdown: None,
-            guard: Some(Guard {
-                policy: policy.clone(),
-                mode: None,
-                early: false,
-                pinned: false,
-                reader: Default::default(),
-            }),
-            memory_mib: None,
-            own_vm: false,
-            cases: vec![case],
-        };
+        let name = format!("drawn/{number}").parse().expect("it is a name");
+        let scenario = Scenario { guard: Some(Guard::new(&policy)), ..Scenario::new(name, 300_000, vec![case]) };
         Drawn { scenario, compiled: checked.compile(), policy }
     }
 

@@ -10,18 +10,7 @@ use crate::store::{
 };
 
 fn scenario(name: &str) -> plan::Scenario {
-    let (sysctls, lsm, cases) = Default::default();
-    plan::Scenario {
-        name: name.parse().unwrap(),
-        deadline_ms: 1,
-        sysctls,
-        lsm,
-        lockdown: None,
-        guard: None,
-        memory_mib: None,
-        own_vm: false,
-        cases,
-    }
+    plan::Scenario::new(name.parse().unwrap(), 1, Vec::new())
 }
 
 fn store(root: &Path) -> Store {
