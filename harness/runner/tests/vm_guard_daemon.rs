@@ -11,10 +11,10 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use guard_record::{Anchors, GapReason, Verified, verify};
 use harness_builder::{
     cache::Cache,
@@ -25,7 +25,7 @@ use harness_builder::{
 use harness_protocol::plan::Guard;
 use harness_runner::{
     session::RunFolder,
-    vm::{self, Vm, VmEnd, VmEvent, VmSpec},
+    vm::{self, VmSpec},
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
@@ -223,16 +223,13 @@ fn run(built: &Built, guard: &GuardProgram, folder: &Path) -> Result<String> {
     let [root, share, worker, early] = ["root", "share", "worker", "initramfs"].map(|name| folder.join(name));
     [&share, &worker].into_iter().try_for_each(fs::create_dir)?;
     built.image.private_copy(&built.guest, &root)?;
-    let plan = Guard { policy: POLICY.to_owned(), mode: None, early: true, pinned: false, reader: Default::default() };
+    let plan = Guard { early: true, ..Guard::new(POLICY) };
     initramfs::with_guard(&built.kernel, &built.guest, guard, &plan, &early)?;
     install(guard, &root)?;
     let spec = built.spec().map_err(|error| anyhow!("{error}"))?;
     let qemu_args = vec!["-initrd".to_owned(), early.display().to_string()];
     let spec = VmSpec { root, share, command: QUESTIONS.to_owned(), qemu_args, ..spec };
-    let mut vm = Vm::start(&spec, &worker)?;
-    let console = wait(&mut vm);
-    vm.stop();
-    console
+    built::shown(&spec, &worker, PATIENCE).map_err(|error| anyhow!("{error}"))
 }
 
 /// Installs the program and the samples as `harness/guard/dist/README.md` says.
@@ -246,17 +243,4 @@ fn install(guard: &GuardProgram, root: &Path) -> Result<()> {
     let wanted = units.join("sysinit.target.wants");
     fs::create_dir_all(&wanted)?;
     Ok(symlink("../bpf-guard.service", wanted.join("bpf-guard.service"))?)
-}
-
-fn wait(vm: &mut Vm) -> Result<String> {
-    let (start, mut console) = (Instant::now(), Vec::new());
-    while start.elapsed() < PATIENCE {
-        match vm.next_event(Duration::from_secs(1)).map(|event| event.event) {
-            Some(VmEvent::Console(line) | VmEvent::Output(line)) => console.push(line),
-            Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(console.join("\n")),
-            Some(VmEvent::Ended(end)) => bail!("{end}\n{}", console.join("\n")),
-            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
-        }
-    }
-    bail!("the guest did not end in time\n{}", console.join("\n"))
 }

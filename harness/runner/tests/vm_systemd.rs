@@ -2,15 +2,11 @@
 
 mod built;
 
-use std::{
-    fs,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{fs, process::ExitCode, time::Duration};
 
 use harness_runner::{
     session::RunFolder,
-    vm::{self, Vm, VmEnd, VmEvent, VmSpec},
+    vm::{self, VmSpec},
 };
 use libtest_mimic::{Arguments, Failed};
 
@@ -102,26 +98,11 @@ fn answers(built: &Built, questions: &str) -> Result<impl Fn(&str) -> String + u
     fs::create_dir(&worker)?;
     built.image.private_copy(&built.guest, &root)?;
     let spec = VmSpec { root, share: share.clone(), command: questions.to_owned(), ..built.spec()? };
-    let console = run(&mut Vm::start(&spec, &worker)?)?;
+    let console = built::shown(&spec, &worker, PATIENCE)?;
     let answer = move |name: &str| {
         fs::read_to_string(folder.path().join("share").join(name)).unwrap_or_else(|error| format!("{name}: {error}"))
     };
     assert_eq!(answer("first"), "systemd\n");
     assert_eq!((answer("state").as_str(), answer("failed").as_str()), ("running\n", ""), "{console}");
     Ok(answer)
-}
-
-/// Runs the VM until its command has ended, and returns its output.
-fn run(vm: &mut Vm) -> Result<String> {
-    let (start, mut console) = (Instant::now(), Vec::new());
-    while start.elapsed() < PATIENCE {
-        match vm.next_event(Duration::from_secs(1)).map(|event| event.event) {
-            Some(VmEvent::Console(line) | VmEvent::Output(line)) => console.push(line),
-            Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(console.join("\n")),
-            Some(VmEvent::Ended(end)) => return Err(format!("{end}\n{}", console.join("\n")).into()),
-            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
-        }
-    }
-    vm.stop();
-    Err(format!("the guest did not end in time\n{}", console.join("\n")).into())
 }

@@ -2,7 +2,11 @@
 //! them, with the image `minimal`). If something is not built, these tests are skipped; in CI they fail, unless their image
 //! is recorded as gone from the mirror.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use harness_builder::{
     cache::{Area, Cache},
@@ -12,7 +16,13 @@ use harness_builder::{
     progress::Progress,
     project::Project,
 };
-use harness_runner::{accel, qemu::Qemu, resources::Resources, store::Freshness, vm::VmSpec};
+use harness_runner::{
+    accel,
+    qemu::Qemu,
+    resources::Resources,
+    store::Freshness,
+    vm::{Vm, VmEnd, VmEvent, VmSpec},
+};
 use libtest_mimic::{Completion, Failed, Trial};
 
 /// A built kernel, image and guest program.
@@ -55,6 +65,23 @@ pub(crate) fn trial_in(
 pub(crate) fn gone(image: &str) -> Option<String> {
     let resources = Resources::open(Project::find().ok()?, Freshness::Any, Progress::silent()).ok()?;
     resources.gone_image(&image.parse().ok()?).ok()?.filter(|_| image != MINIMAL)
+}
+
+/// Runs a VM until its command has ended, and returns what its console and its command showed.
+#[allow(dead_code, reason = "not every test program starts a VM itself")]
+pub(crate) fn shown(spec: &VmSpec, folder: &Path, patience: Duration) -> Result<String, Box<dyn Error>> {
+    let mut vm = Vm::start(spec, folder)?;
+    let (start, mut lines) = (Instant::now(), Vec::new());
+    while start.elapsed() < patience {
+        match vm.next_event(Duration::from_secs(1)).map(|event| event.event) {
+            Some(VmEvent::Console(line) | VmEvent::Output(line)) => lines.push(line),
+            Some(VmEvent::Ended(VmEnd::CommandEnded)) => return Ok(lines.join("\n")),
+            Some(VmEvent::Ended(end)) => return Err(format!("{end}\n{}", lines.join("\n")).into()),
+            Some(VmEvent::Reached(_) | VmEvent::LinesDropped(_)) | None => {}
+        }
+    }
+    vm.stop();
+    Err(format!("the guest did not end in time\n{}", lines.join("\n")).into())
 }
 
 impl Built {
