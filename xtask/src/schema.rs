@@ -1,5 +1,6 @@
 //! `cargo xtask schema`: writes JSON Schemas and generated pages from the types, the scenarios and the recorded differences.
 
+mod attacks;
 mod reference;
 
 use std::{fs, process::ExitCode};
@@ -24,7 +25,7 @@ use crate::{
 
 /// Write the JSON Schemas of scenarios, results, differences, findings, and the guard's policies and log, and the generated parts of pages in docs/
 ///
-/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, results.md, findings.md and guard-policy.md.
+/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, attacks.md, results.md, findings.md and guard-policy.md.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -89,7 +90,7 @@ fn page(project: &Project, name: &str, part: &str, generated: &str) -> Result<Ge
     Ok(Generated { path, text })
 }
 
-fn of_scenarios(project: &Project) -> Result<[Generated; 4]> {
+fn of_scenarios(project: &Project) -> Result<[Generated; 5]> {
     let folder = project.scenarios();
     let schema = scenario_schema();
     let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
@@ -98,6 +99,7 @@ fn of_scenarios(project: &Project) -> Result<[Generated; 4]> {
         page(project, "scenario-reference", "keys", &reference::keys(schema))?,
         page(project, "scenarios", "scenarios", &scenario_list(&runner)?)?,
         page(project, "differences", "differences", &reference::differences(runner.reasons()))?,
+        page(project, "attacks", "attacks", &attacks::page(project.root(), runner.suite()).map_err(Wrong::input)?)?,
     ])
 }
 

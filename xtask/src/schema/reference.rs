@@ -246,7 +246,7 @@ fn describe(schema: &Value) -> &str {
 }
 
 /// Escapes text for a cell of a Markdown table.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
