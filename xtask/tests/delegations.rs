@@ -146,6 +146,7 @@ fn files_without_a_delegation_or_that_cannot_be_read_end_with_codes_of_their_own
     compare_call("unknown_form", "validate notes");
     compare_call("manifest_is_no_unit", "validate Cargo.toml");
     compare_call("missing_file", "validate missing.service");
+    compare_call("no_policy", "validate --policy=/dev/null sound.service");
     compare_call("unknown_format", "validate --format=xml sound.service");
     // The message lists all kernels.
     assert_eq!(call("validate --kernel=0.1 sound.service").code, Some(2));

@@ -8,7 +8,8 @@ use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 use harness_builder::{progress::Progress, project::Project, vocabularies::Vocabularies};
 use harness_findings::{
-    fix, guard,
+    fix,
+    guard::{self, Policy},
     input::{CheckInput, KernelFacts},
     report::{self, ConfigurationReport, KernelReport},
 };
@@ -44,6 +45,7 @@ Examples:
   {program} validate my.service --fix
   incus config show web | {program} validate -
   {program} validate web.guard.toml --object my.bpf.o
+  {program} validate my.service --policy web.guard.toml
   {program} validate --explain number-erases-names
 
 Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage or a file that cannot
@@ -62,6 +64,11 @@ pub struct Args {
     /// BPF objects to load under each configuration, or programs with embedded ones
     #[arg(long, value_name = "OBJECT", num_args = 1.., value_hint = ValueHint::FilePath)]
     object: Vec<PathBuf>,
+
+    /// Policies of the guard that the processes of each configuration run under: also report what one
+    /// grants and the other refuses
+    #[arg(long, value_name = "POLICY", num_args = 1.., value_hint = ValueHint::FilePath)]
+    policy: Vec<PathBuf>,
 
     /// Front-end of the files, if it cannot be recognized by their names or contents
     #[arg(long, value_name = "FRONT-END")]
@@ -138,6 +145,7 @@ struct ValidationContext {
     files: Vec<Named>,
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
+    policies: Vec<(String, Policy)>,
     known: KnownNames,
 }
 
@@ -147,7 +155,13 @@ impl ValidationContext {
         let objects = files.iter().map(Named::plain).collect();
         let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
         let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
-        Ok(Self { files, kernels, objects, known: vocabularies.known_names() })
+        let policies = args.policy.iter().map(|file| {
+            let sources = configurations::sources(file)?;
+            let policy = guard::read(&sources).map_err(Wrong::input)?;
+            Ok((sources.get(0).label().to_owned(), policy))
+        });
+        let policies = policies.collect::<Result<_>>()?;
+        Ok(Self { files, kernels, objects, policies, known: vocabularies.known_names() })
     }
 }
 
@@ -167,6 +181,7 @@ fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<Configurati
                 kernels: &context.kernels,
                 names,
                 objects: &context.objects,
+                policies: &context.policies,
             };
             let findings = harness_findings::check(&input, &sources);
             let kernels = context.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();

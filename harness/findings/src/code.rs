@@ -183,6 +183,13 @@ codes! {
     /// initial user namespace is refused, a warning while the mode is audit, and a note if only others are refused, for each
     /// rule one of those whom it takes.
     GuardRefusesObject = "guard-refuses-object", Error, "an object that the guard refuses";
+    /// Under the policy that `--policy` names, the guard refuses a command or a type that the configuration delegates. It is a
+    /// warning if it refuses everybody whom the configuration's processes can be, and a note if it refuses some of them or only
+    /// records it.
+    TokenWiderThanPolicy = "token-wider-than-policy", Warning, "a token that grants what the guard refuses";
+    /// A profile of the policy that `--policy` names is for programs and maps with a token, and allows types that the
+    /// configuration does not delegate.
+    PolicyWiderThanToken = "policy-wider-than-token", Note, "a policy that allows what no token grants";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,7 @@
 //! Policies of the guard: what is wrong with them, which objects they refuse, and the profile that an object needs.
 
 mod calls;
+pub(crate) mod delegation;
 mod profile;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use guard_policy::{
-    Action, Caller, Compiled, Decision, Family, FindingKind, Policy, Rule, Userns,
+    Action, Caller, Compiled, Decision, Family, FindingKind, Rule, Userns,
     layout::{Reason, Verdict},
 };
 use harness_diagnostics::report::Report;
@@ -22,6 +23,8 @@ use crate::{
     input::KernelFacts,
     rules::suppressions,
 };
+pub use guard_policy::Policy;
+
 pub use calls::{KnownFunctions, ObjectCall, calls};
 pub use profile::profile;
 
@@ -29,6 +32,15 @@ pub use profile::profile;
 pub fn is_policy(source: &Source) -> bool {
     let has = |start: &str| source.text().lines().any(|line| line.trim_start().starts_with(start));
     source.label().ends_with(".guard.toml") || has("version") && (has("[[rule]]") || has("[profiles"))
+}
+
+/// Reads a policy.
+///
+/// # Errors
+/// Everything that is wrong with the file itself.
+pub fn read(sources: &Sources) -> Result<Policy, Report> {
+    let source = sources.get(0);
+    guard_policy::parse(source.label(), source.text()).map(|(policy, _)| policy)
 }
 
 /// Checks a policy for these kernels and objects. Returns its findings in the order of its text, without those that a
@@ -149,13 +161,7 @@ fn refused(
 impl Refusal {
     fn finding(&self, policy: &Policy, parts: &[String], callers: &BTreeSet<String>, root: &str) -> Finding {
         let rule = policy.rules.iter().find(|rule| rule.number == self.rule);
-        let who = match rule {
-            None => "no rule takes the call, so the policy".to_owned(),
-            Some(Rule { number, action: Action::Profile(index), .. }) => {
-                format!("rule {number} with profile `{}`", policy.profiles[*index].name)
-            }
-            Some(rule) => format!("rule {}", rule.number),
-        };
+        let who = who(policy, self.rule);
         let Self { object, why, .. } = self;
         let mut listed: Vec<String> = parts.iter().take(MOST_PARTS).cloned().collect();
         listed.extend((parts.len() > MOST_PARTS).then(|| format!("{} more", parts.len() - MOST_PARTS)));
@@ -176,6 +182,17 @@ impl Refusal {
         .of_level(level)
         .at(rule.map(|rule| at(rule.span.clone())).as_ref())
         .advice("`caps --format guard-policy` prints the profile that the object needs")
+    }
+}
+
+/// Which rule refuses a call, in words; 0 for none.
+fn who(policy: &Policy, rule: u16) -> String {
+    match policy.rules.iter().find(|one| one.number == rule) {
+        None => "no rule takes the call, so the policy".to_owned(),
+        Some(Rule { number, action: Action::Profile(index), .. }) => {
+            format!("rule {number} with profile `{}`", policy.profiles[*index].name)
+        }
+        Some(rule) => format!("rule {}", rule.number),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use guard_policy::Policy;
 use harness_frontend::{
     Configuration, Names,
     execution_context::{SystemCall, User, UserNamespace},
@@ -52,6 +53,8 @@ pub struct CheckInput<'a> {
     pub names: Names<'a>,
     /// The objects that libbpf loads under it, each with its name.
     pub objects: &'a [(String, Object)],
+    /// The policies of the guard that its processes run under, each with its name.
+    pub policies: &'a [(String, Policy)],
 }
 
 impl KernelFacts {

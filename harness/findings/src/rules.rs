@@ -1,7 +1,7 @@
 //! The rules, each group in its own module.
 
 mod container;
-mod kernel_check;
+pub(crate) mod kernel_check;
 mod kernels;
 mod masks;
 mod objects;
@@ -14,6 +14,7 @@ pub use unit::does_not_run;
 
 use crate::{
     finding::{Finding, merged},
+    guard::delegation,
     input::CheckInput,
 };
 use kernel_check::KernelCheck;
@@ -29,6 +30,9 @@ pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec
         let mut check = KernelCheck::new(input.configuration, kernel);
         kernels::check(&mut check);
         objects::check(&mut check, input.objects);
+        for policy in input.policies {
+            delegation::check(&mut check, policy);
+        }
         findings.extend(check.findings);
     }
     suppressions::applied(merged(findings), &input.configuration.suppressions, sources)

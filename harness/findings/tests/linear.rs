@@ -13,7 +13,7 @@ const LONG: Duration = Duration::from_millis(100);
 
 /// Checks a file and formats its findings for programs and for people.
 fn check(label: &str, text: &str) {
-    let reports = all_checked(label, text, &["6.12", "7.3"], &[]);
+    let reports = all_checked(label, text, &["6.12", "7.3"], &[], &[]);
     for one in &reports {
         report::plain(one);
         report::annotations(one);

@@ -1,7 +1,8 @@
 //! What users read: each fixture in `tests/findings` is a configuration, its snapshot the report of `validate`.
 //!
 //! A fixture is named after the code it is about. Comments at its start can name other kernels than [`KERNELS`], as
-//! `# kernels: 6.1-debian`, and an object to load, as `# object: xdp-data`, a source in `scenarios/objects/src`.
+//! `# kernels: 6.1-debian`, an object to load, as `# object: xdp-data`, a source in `scenarios/objects/src`, and a policy, as
+//! `# policy: users`, of a scenario in `scenarios/guard`.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod kernels;
@@ -13,10 +14,13 @@ use std::{
     process::Command,
 };
 
+use guard_policy::Policy;
 use harness_findings::{
     code::Code,
+    guard,
     report::{self, ConfigurationReport},
 };
+use harness_frontend::Sources;
 use harness_objects::Object;
 
 const KERNELS: &str = "6.12 7.3";
@@ -43,11 +47,19 @@ fn object(source: &str) -> (String, Object) {
     (format!("{source}.bpf.o"), harness_objects::read(&output.stdout).unwrap())
 }
 
+fn policy(name: &str) -> (String, Policy) {
+    let label = format!("{name}.guard.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/guard").join(&label);
+    let sources = Sources::of(&label, &fs::read(path).unwrap()).unwrap();
+    (label, guard::read(&sources).unwrap())
+}
+
 fn checked(name: &str) -> ConfigurationReport {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let kernels: Vec<&str> = directive(&text, "kernels").unwrap_or(KERNELS).split(' ').collect();
     let objects: Vec<(String, Object)> = directive(&text, "object").map(object).into_iter().collect();
-    kernels::checked_with(name, &text, &kernels, &objects)
+    let policies: Vec<(String, Policy)> = directive(&text, "policy").map(policy).into_iter().collect();
+    kernels::checked_with(name, &text, &kernels, &objects, &policies)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use guard_policy::Policy;
 use harness_findings::{
     check, guard,
     input::{CheckInput, KernelFacts, Origin},
@@ -29,26 +30,28 @@ pub(crate) fn kernel(name: &str) -> KernelFacts {
 
 /// Checks the one configuration of a text.
 pub(crate) fn checked(label: &str, text: &str, kernels: &[&str]) -> ConfigurationReport {
-    checked_with(label, text, kernels, &[])
+    checked_with(label, text, kernels, &[], &[])
 }
 
-/// Checks the one configuration of a text, with objects to load under it.
+/// Checks the one configuration of a text, with objects to load under it and policies that it is under.
 pub(crate) fn checked_with(
     label: &str,
     text: &str,
     kernels: &[&str],
     objects: &[(String, Object)],
+    policies: &[(String, Policy)],
 ) -> ConfigurationReport {
-    let [report] = all_checked(label, text, kernels, objects).try_into().unwrap();
+    let [report] = all_checked(label, text, kernels, objects, policies).try_into().unwrap();
     report
 }
 
-/// Checks each configuration of a text, with objects to load under it.
+/// Checks each configuration of a text, with objects to load under it and policies that it is under.
 pub(crate) fn all_checked(
     label: &str,
     text: &str,
     kernels: &[&str],
     objects: &[(String, Object)],
+    policies: &[(String, Policy)],
 ) -> Vec<ConfigurationReport> {
     let known = KnownNames::from_json(VOCABULARIES).unwrap();
     let names = Names::new(&known, SystemdRelease::V262);
@@ -66,7 +69,7 @@ pub(crate) fn all_checked(
     }
     let frontend = Frontend::detect(sources.get(0)).unwrap();
     let report = |configuration| {
-        let input = CheckInput { configuration: &configuration, kernels: &kernels, names, objects };
+        let input = CheckInput { configuration: &configuration, kernels: &kernels, names, objects, policies };
         let findings = check(&input, &sources);
         let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
         let configuration = Some(configuration);

@@ -1,10 +1,31 @@
-//! `docs/ship-a-unit.md` is what its reader gets: its commands are called in its order, in a folder of the test's, and say what
-//! the page shows. What boots VMs is called without them, and compared up to where they would tell.
+//! Pages that lead through commands are what their reader gets: the commands are called in their order, in a folder of the test's, and
+//! print what the page shows. What boots VMs is called without them, and compared up to where they would tell.
 
 use std::{fs, path::Path, process::Command};
 
 /// The folder that the page works in.
 const FOLDER: &str = "target/ship";
+/// A page below `docs`.
+struct Page {
+    name: &'static str,
+    /// The files in its folder that it shows.
+    files: &'static [&'static str],
+    /// How many of its commands are called, at least.
+    commands: usize,
+    links: usize,
+}
+
+const PAGES: [Page; 2] = [
+    Page { name: "ship-a-unit", files: &["first-try.service", "packets.service"], commands: 6, links: 11 },
+    Page { name: "tokens-and-policy", files: &["flows.service"], commands: 1, links: 5 },
+];
+
+impl Page {
+    fn text(&self) -> String {
+        fs::read_to_string(project().join("docs").join(self.name).with_extension("md")).unwrap()
+    }
+}
+
 /// What the page leaves out: whole lines, or the rest of one.
 const LEFT_OUT: char = '…';
 /// A line that stands for whole lines.
@@ -20,10 +41,6 @@ struct Shown<'a> {
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-fn page() -> String {
-    fs::read_to_string(project().join("docs/ship-a-unit.md")).unwrap()
 }
 
 /// The contents of its blocks in this language.
@@ -78,42 +95,49 @@ fn is_shown(said: &[&str], shown: &[&str]) -> bool {
 }
 
 #[test]
-fn its_commands_say_what_it_shows() {
-    let page = page();
-    let scratch = tempfile::tempdir().unwrap();
-    let folder = scratch.path().join("ship").to_str().unwrap().to_owned();
-    let mut judged = 0;
-    for Shown { command, lines } in blocks(&page, "console").into_iter().flat_map(shown) {
-        if command.starts_with("cargo xtask run ") {
-            continue;
+fn commands_print_what_is_shown() {
+    for page in PAGES {
+        let text = page.text();
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("ship").to_str().unwrap().to_owned();
+        let mut judged = 0;
+        for Shown { command, lines } in blocks(&text, "console").into_iter().flat_map(shown) {
+            if command.starts_with("cargo xtask run ") {
+                continue;
+            }
+            let printed = said(&command.replace(" --prove", ""), &folder);
+            let (here, there) = (printed.lines().collect::<Vec<_>>(), without_vms(lines));
+            assert!(is_shown(&here, &there), "{}: $ {command}\n{printed}\nand not\n{}", page.name, there.join("\n"));
+            judged += usize::from(command.starts_with("cargo xtask"));
         }
-        let printed = said(&command.replace(" --prove", ""), &folder);
-        let (here, there) = (printed.lines().collect::<Vec<_>>(), without_vms(lines));
-        assert!(is_shown(&here, &there), "$ {command}\n{printed}\nand not\n{}", there.join("\n"));
-        judged += usize::from(command.starts_with("cargo xtask"));
-    }
-    assert!(judged > 5, "only {judged} commands of ours are on the page");
-}
-
-#[test]
-fn its_units_are_the_files_it_names() {
-    let page = page();
-    let shown = blocks(&page, "ini");
-    for name in ["first-try.service", "packets.service"] {
-        let path = project().join("docs/ship-a-unit").join(name);
-        let text = fs::read_to_string(path).unwrap();
-        assert!(shown.contains(&text.as_str()), "{name} is another");
+        assert!(judged >= page.commands, "{}: only {judged} commands of ours are on the page", page.name);
     }
 }
 
 #[test]
-fn its_links_lead_somewhere() {
-    let page = page();
-    let links = page.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
-    let local: Vec<&str> = links.filter(|link| !link.is_empty() && !link.starts_with("https://")).collect();
-    assert!(local.len() > 10, "{local:?}");
-    for link in local {
-        assert!(project().join("docs").join(link).exists(), "{link}");
+fn files_are_shown_as_they_are() {
+    for page in PAGES {
+        let text = page.text();
+        let shown = blocks(&text, "ini");
+        for name in page.files {
+            let file = fs::read_to_string(project().join("docs").join(page.name).join(name)).unwrap();
+            assert!(shown.contains(&file.as_str()), "{name} is another");
+        }
+    }
+    let policy = fs::read_to_string(project().join("scenarios/guard/unit-under-a-policy.guard.toml")).unwrap();
+    assert!(blocks(&PAGES[1].text(), "toml").contains(&policy.as_str()), "the policy is another");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in PAGES {
+        let text = page.text();
+        let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        let local: Vec<&str> = links.filter(|link| !link.is_empty() && !link.starts_with("https://")).collect();
+        assert!(local.len() >= page.links, "{}: {local:?}", page.name);
+        for link in local {
+            assert!(project().join("docs").join(link).exists(), "{}: {link}", page.name);
+        }
     }
 }
 
