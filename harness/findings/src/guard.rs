@@ -216,6 +216,7 @@ fn why(decision: &Decision, functions: &KnownFunctions) -> String {
         Reason::MapEntries => format!("it has {number} entries"),
         Reason::MapBytes => format!("it has {} bytes", decision.what),
         Reason::TokenMissing => "it comes without a token".to_owned(),
+        Reason::Unsigned => "it has no signature".to_owned(),
         other => format!("{other:?}"),
     }
 }

@@ -10,7 +10,7 @@
 #define GUARD_ABI_H
 
 /* Raised when the meaning of anything in this file changes. */
-#define GUARD_ABI 1
+#define GUARD_ABI 2
 
 #define GUARD_MOST_RULES 512
 #define GUARD_MOST_PROFILES 64
@@ -44,6 +44,9 @@ struct guard_settings {
 enum guard_userns { GUARD_USERNS_ANY, GUARD_USERNS_INITIAL, GUARD_USERNS_NOT_INITIAL };
 enum guard_action { GUARD_USE_PROFILE, GUARD_ALLOW, GUARD_DENY };
 enum guard_mode { GUARD_MODE_OF_POLICY, GUARD_MODE_AUDIT, GUARD_MODE_ENFORCE };
+/* The signature that a program must have: none; one by a key of any keyring; of the built-in one; of that or the secondary
+ * one; of the platform's. */
+enum guard_signed { GUARD_SIGNED_NO, GUARD_SIGNED_ANY, GUARD_SIGNED_BUILTIN, GUARD_SIGNED_SECONDARY, GUARD_SIGNED_PLATFORM };
 
 /* Map `rules`: in order; the first that takes a call decides. A rule of the file may be several entries here. */
 struct guard_rule {
@@ -102,7 +105,10 @@ struct guard_profile {
 	__u8 modules;
 	/* 1: programs may use only maps that the same user made. */
 	__u8 own_maps;
-	__u8 reserved[7];
+	__u8 signature; /* enum guard_signed */
+	/* 1: only programs whose tags are in `tags`. */
+	__u8 only_tags;
+	__u8 reserved[5];
 	/* Attach types that a program type may ask for at load, by program type (0 to 63): bit per number. */
 	__u64 attach[64][GUARD_ATTACH_TYPES / 64];
 };
@@ -111,6 +117,12 @@ struct guard_profile {
 struct guard_name_key {
 	__u32 profile;
 	__u32 btf_id;
+};
+
+/* Map `tags`: a key that is there is allowed. */
+struct guard_tag_key {
+	__u32 profile;
+	__u8 tag[8];
 };
 
 /* Map `guarded`: BTF ids of functions that no tracing program may be attached to. Value: __u8, unused. */
@@ -131,6 +143,7 @@ enum guard_hook {
 	GUARD_HOOK_MOVE_MOUNT,
 	GUARD_HOOK_PTRACE,
 	GUARD_HOOK_TASK_KILL,
+	GUARD_HOOK_TASK_SETRLIMIT,
 	GUARD_HOOKS,
 };
 
@@ -165,6 +178,9 @@ enum guard_reason {
 	GUARD_MAP_OF_OTHER,     /* what: the map's id */
 	GUARD_NOT_RECORDED,     /* the ring is full */
 	GUARD_NO_READER,        /* what: ns since the rings were read */
+	GUARD_UNSIGNED,
+	GUARD_KEYRING,          /* what: the kind of the keyring */
+	GUARD_TAG,              /* the program's tag */
 	/* Hard: in force whatever the policy and its mode say. */
 	GUARD_HARD = 64,
 	GUARD_GUARDED_FUNCTION = GUARD_HARD, /* what: BTF id */
@@ -183,6 +199,9 @@ enum guard_reason {
 
 #define GUARD_LISTED 8
 
+/* Keyrings, as the kernel numbers them since 7.2. */
+enum guard_keyring { GUARD_KEYRING_NONE, GUARD_KEYRING_BUILTIN, GUARD_KEYRING_SECONDARY, GUARD_KEYRING_PLATFORM, GUARD_KEYRING_USER };
+
 /* What is known of a program. */
 struct guard_prog {
 	__u32 type;
@@ -198,7 +217,8 @@ struct guard_prog {
 	__u64 helpers[GUARD_HELPERS / 64];
 	char name[16];
 	__u8 tag[8];
-	/* The kernel's verdict on a signature, since 7.3: 0 none or unknown. */
+	/* The kernel's verdict on a signature: 0 none, 1 verified; and what the keyring is, enum guard_keyring. Linux 6.18 has
+	 * signatures, and says this at hook prog_load only. */
 	__u8 sig;
 	__u8 keyring_type;
 	__u8 reserved[2];

@@ -104,6 +104,21 @@ static __always_inline void describe_prog(struct guard_prog *to, struct bpf_prog
 	}
 }
 
+/* Linux 6.18 keeps nothing of a signature: a load that names one fails unless it is right, and the keyring is the caller's
+ * choice, the system's by their numbers from 0. */
+static __always_inline void describe_signature(struct guard_prog *to, union bpf_attr *attr)
+{
+	struct bpf_prog_aux___signed *kept = NULL;
+	__u32 keyring;
+
+	if (bpf_core_field_exists(kept->sig) || !bpf_core_field_exists(attr->signature) || !attr->signature)
+		return;
+	keyring = attr->keyring_id;
+	to->sig = 1;
+	to->keyring = keyring;
+	to->keyring_type = keyring < 3 ? GUARD_KEYRING_BUILTIN + keyring : GUARD_KEYRING_USER;
+}
+
 /* The hard rule: what a tracing program may not be attached to, and what may not be replaced. */
 static __always_inline __u16 hard_rule(struct bpf_prog *prog, const struct guard_prog *facts, __u64 *what)
 {
@@ -138,6 +153,19 @@ static __always_inline bool attach_type_allowed(const struct guard_profile *prof
 	return profile->attach[type & 63][attach_type / 64 & 1] >> (attach_type & 63) & 1;
 }
 
+static __always_inline bool keyring_allowed(__u8 wanted, __u8 keyring)
+{
+	switch (wanted) {
+	case GUARD_SIGNED_BUILTIN:
+		return keyring == GUARD_KEYRING_BUILTIN;
+	case GUARD_SIGNED_SECONDARY:
+		return keyring == GUARD_KEYRING_BUILTIN || keyring == GUARD_KEYRING_SECONDARY;
+	case GUARD_SIGNED_PLATFORM:
+		return keyring == GUARD_KEYRING_PLATFORM;
+	}
+	return true;
+}
+
 /* The checks of a profile at load, in their order; those of the instructions were made by the scan. */
 static __always_inline void check_prog(struct event *event, const struct call *call)
 {
@@ -152,6 +180,10 @@ static __always_inline void check_prog(struct event *event, const struct call *c
 		refuse(event, GUARD_INSNS, prog->insns);
 	} else if (profile->token_required && !(event->flags & GUARD_HAS_TOKEN)) {
 		refuse(event, GUARD_TOKEN_MISSING, 0);
+	} else if (profile->signature && !prog->sig) {
+		refuse(event, GUARD_UNSIGNED, 0);
+	} else if (!keyring_allowed(profile->signature, prog->keyring_type)) {
+		refuse(event, GUARD_KEYRING, prog->keyring_type);
 	} else if (prog->target && prog->target_btf && prog->type != PROG_TYPE_EXT && !profile->modules) {
 		refuse(event, GUARD_TARGET_OF_MODULE, prog->target);
 	} else if (prog->target && !prog->target_btf && !profile->any_target &&
@@ -170,7 +202,7 @@ static __always_inline int answer_unjudged(struct event *event)
 }
 
 SEC("lsm.s/bpf_prog_load")
-int BPF_PROG(guard_prog_load, struct bpf_prog *prog)
+int BPF_PROG(guard_prog_load, struct bpf_prog *prog, union bpf_attr *attr)
 {
 	struct event event = {};
 	struct call *call;
@@ -189,6 +221,7 @@ int BPF_PROG(guard_prog_load, struct bpf_prog *prog)
 		event.flags |= GUARD_HAS_TOKEN;
 	by_profile = decide_rule(&event);
 	describe_prog(&call->prog, prog);
+	describe_signature(&call->prog, attr);
 	scan(call, prog, by_profile ? event.profile_number : NO_PROFILE);
 	hard = hard_rule(prog, &call->prog, &what);
 	if (hard)
@@ -196,6 +229,14 @@ int BPF_PROG(guard_prog_load, struct bpf_prog *prog)
 	if (by_profile)
 		check_prog(&event, call);
 	return answer(&event, &call->prog);
+}
+
+static __always_inline bool tag_allowed(const struct event *event, const struct guard_prog *prog)
+{
+	struct guard_tag_key key = { .profile = event->profile_number };
+
+	__builtin_memcpy(key.tag, prog->tag, sizeof(key.tag));
+	return !event->profile->only_tags || bpf_map_lookup_elem(&tags, &key);
 }
 
 /* Called when a program gets a descriptor: at the end of a load, and when somebody asks for it by id or path. */
@@ -219,8 +260,12 @@ int BPF_PROG(guard_prog, struct bpf_prog *prog)
 	use_maps(call, prog, event.caller.uid);
 	if (call->own)
 		return refuse_hard_with(&event, GUARD_OWN_MAP, call->own, &call->prog);
-	if (decide_rule(&event) && event.cmd == CMD_PROG_LOAD && event.profile->own_maps && call->foreign)
-		refuse(&event, GUARD_MAP_OF_OTHER, call->foreign);
+	if (decide_rule(&event) && event.cmd == CMD_PROG_LOAD) {
+		if (!tag_allowed(&event, &call->prog))
+			refuse(&event, GUARD_TAG, 0);
+		else if (event.profile->own_maps && call->foreign)
+			refuse(&event, GUARD_MAP_OF_OTHER, call->foreign);
+	}
 	return answer(&event, &call->prog);
 }
 
@@ -432,6 +477,15 @@ int BPF_PROG(guard_task_kill, struct task_struct *task, void *info, int signal)
 	if (is_off() || !signal || !is_own_process(task) || current_tgid() == 1)
 		return 0;
 	return refuse_process(GUARD_HOOK_TASK_KILL, task);
+}
+
+/* The hook of prlimit(2) and setrlimit(2); a limit of processor time ends a process. */
+SEC("lsm/task_setrlimit")
+int BPF_PROG(guard_task_setrlimit, struct task_struct *task)
+{
+	if (is_off() || !is_own_process(task) || current_tgid() == 1)
+		return 0;
+	return refuse_process(GUARD_HOOK_TASK_SETRLIMIT, task);
 }
 
 /* The helpers that the guard uses are for programs under the GPL; these are under it too. */

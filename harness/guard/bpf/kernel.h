@@ -77,7 +77,7 @@ struct bpf_map {
 
 struct bpf_prog;
 
-/* Since 7.3: what the kernel found of a program's signature. */
+/* Since 7.2: what the kernel found of a program's signature. */
 struct bpf_prog_aux___signed {
 	struct {
 		__s32 keyring_serial;
@@ -109,6 +109,9 @@ struct bpf_prog {
 union bpf_attr {
 	/* The first number of every command; for those that open an object by its id, that id. */
 	__u32 map_type;
+	/* Of a load, since 6.18. */
+	__u64 signature;
+	__s32 keyring_id;
 } __kernel_type;
 
 struct ns_common {

@@ -29,6 +29,7 @@ POLICY_ARRAY(cgroups, struct guard_cgroup, 1);
 POLICY_ARRAY(profiles, struct guard_profile, 1);
 POLICY_SET(kfuncs, struct guard_name_key, 1);
 POLICY_SET(targets, struct guard_name_key, 1);
+POLICY_SET(tags, struct guard_tag_key, 1);
 POLICY_SET(guarded, __u32, 1);
 /* Ids are known only once programs are loaded and attached; frozen right after. */
 POLICY_SET(own, struct guard_own_key, 256);

@@ -290,9 +290,9 @@ impl Tally {
                 facts(Hook::ProgLoad(self.program(call, line, has_token)?))
             }
             Recorded::Prog => {
-                let maps = line.program.as_ref().context("no program in the record")?.maps.iter();
-                let used = maps.map(|id| UsedMap { id: *id, made_by: self.makers.get(id).copied() });
-                facts(Hook::Prog(used.collect()))
+                let program = line.program.as_ref().context("no program in the record")?;
+                let used = program.maps.iter().map(|id| UsedMap { id: *id, made_by: self.makers.get(id).copied() });
+                facts(Hook::Prog { tag: [0; 8], maps: used.collect() })
             }
             other => bail!("a record of the hook {other:?}"),
         }
@@ -336,7 +336,8 @@ impl Tally {
             kfuncs,
         );
         ensure!(seen == made, "the record has the program {seen:?} instead of {made:?}");
-        Ok(Program { kind: *prog_type, attach_type, insns: body.len().try_into()?, has_token, target, calls })
+        let insns = body.len().try_into()?;
+        Ok(Program { kind: *prog_type, attach_type, insns, has_token, signed_by: None, target, calls })
     }
 
     fn id(&self, kernel: &KernelType) -> Result<u32> {

@@ -79,6 +79,9 @@ fn reason(line: &Line) -> Option<String> {
         RecordedReason::MapOfOther => "a map of another user".to_owned(),
         RecordedReason::NotRecorded => "its record does not fit".to_owned(),
         RecordedReason::NoReader => "nobody reads the records".to_owned(),
+        RecordedReason::Unsigned => "no signature".to_owned(),
+        RecordedReason::Keyring => named("keyring"),
+        RecordedReason::Tag => "its tag".to_owned(),
         RecordedReason::GuardedFunction => function("guarded function"),
         RecordedReason::ReplacesLsm => "it replaces a program of type lsm".to_owned(),
         RecordedReason::OwnMap => "a map of the guard".to_owned(),
@@ -115,6 +118,7 @@ const fn hook(hook: Hook) -> &'static str {
         Hook::MoveMount => "move_mount",
         Hook::Ptrace => "ptrace_access_check",
         Hook::TaskKill => "task_kill",
+        Hook::TaskSetrlimit => "task_setrlimit",
     }
 }
 

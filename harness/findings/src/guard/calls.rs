@@ -160,6 +160,7 @@ impl Calls<'_> {
             attach_type: filled_in(prog_type, attach_type),
             insns: u32::try_from(program.instructions).unwrap_or(u32::MAX),
             has_token: false,
+            signed_by: None,
             target: target.map(|(name, of_module)| Target { btf_id: self.functions.id(&name), of_module }),
             calls,
         }

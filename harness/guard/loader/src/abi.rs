@@ -127,7 +127,7 @@ fn of_state() -> Structure {
 }
 
 fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
-    use policy::{Cgroup, NameKey, Profile, Rule, Settings};
+    use policy::{Cgroup, NameKey, Profile, Rule, Settings, TagKey};
     // `constants` in guard.rs writes them.
     let constants = of_numbers(
         &[
@@ -147,6 +147,7 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
         ("guard_cgroup", of_fields(Cgroup::FIELDS)),
         ("guard_profile", of_fields(Profile::FIELDS)),
         ("guard_name_key", of_fields(NameKey::FIELDS)),
+        ("guard_tag_key", of_fields(TagKey::FIELDS)),
         ("guard_prog", of_fields(record::PROGRAM_FIELDS)),
         ("guard_map", of_fields(record::MAP_FIELDS)),
         ("guard_record", of_fields(record::RECORD_FIELDS)),
@@ -231,6 +232,24 @@ fn enumerations_in_rust() -> BTreeMap<&'static str, Numbers> {
                 ("GUARD_MODE_ENFORCE", policy::MODE_ENFORCE.into()),
             ]),
         ),
+        (
+            "guard_signed",
+            numbers(&[
+                ("GUARD_SIGNED_NO", policy::SIGNED_NO.into()),
+                ("GUARD_SIGNED_ANY", policy::SIGNED_ANY.into()),
+                ("GUARD_SIGNED_BUILTIN", policy::SIGNED_BUILTIN.into()),
+                ("GUARD_SIGNED_SECONDARY", policy::SIGNED_SECONDARY.into()),
+                ("GUARD_SIGNED_PLATFORM", policy::SIGNED_PLATFORM.into()),
+            ]),
+        ),
+        (
+            "guard_keyring",
+            record::KEYRINGS
+                .iter()
+                .zip(0..)
+                .map(|(name, number)| (format!("GUARD_KEYRING_{}", name.to_uppercase()), number))
+                .collect(),
+        ),
         // `register_own` in guard.rs writes them.
         ("guard_object", numbers(&[("GUARD_OBJECT_MAP", 0), ("GUARD_OBJECT_PROG", 1), ("GUARD_OBJECT_LINK", 2)])),
         (
@@ -292,7 +311,7 @@ fn hooks() -> Vec<(String, String, String)> {
 #[test]
 fn tokens_of_programs_are_read_from_the_program() {
     let hooks = hooks();
-    assert!(hooks.len() >= 15, "{hooks:?}");
+    assert!(hooks.len() >= 16, "{hooks:?}");
     let mut by_argument = BTreeSet::new();
     for (hook, signature, body) in &hooks {
         if hook.starts_with("bpf_prog") {

@@ -10,7 +10,7 @@ use std::{
 
 use guard_policy::{
     Compiled,
-    layout::{Cgroup, Profile},
+    layout::{Cgroup, Profile, TagKey},
 };
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -219,12 +219,12 @@ pub(crate) const FOR_READER: u8 = 1;
 pub(crate) const TO_LOOK_AT: u8 = 2;
 
 /// The maps that nobody may write once the guard is in force.
-const POLICY_MAPS: [&str; 7] = ["rules", "cgroups", "profiles", "kfuncs", "targets", "guarded", "own"];
+const POLICY_MAPS: [&str; 8] = ["rules", "cgroups", "profiles", "kfuncs", "targets", "tags", "guarded", "own"];
 
 /// A policy as keys and values, with the names found in the running kernel.
 struct Values {
     arrays: [(&'static str, Vec<Vec<u8>>); 3],
-    sets: [(&'static str, BTreeSet<Vec<u8>>); 3],
+    sets: [(&'static str, BTreeSet<Vec<u8>>); 4],
 }
 
 impl Values {
@@ -243,6 +243,7 @@ impl Values {
             }
             targets.extend(found);
         }
+        let tags = compiled.tags.iter().map(TagKey::bytes).collect();
         let guarded = kernel.guarded().map(|id| id.to_le_bytes().to_vec()).collect();
         Ok(Self {
             arrays: [
@@ -250,7 +251,7 @@ impl Values {
                 ("cgroups", compiled.cgroups.iter().map(Cgroup::bytes).collect()),
                 ("profiles", compiled.profiles.iter().map(Profile::bytes).collect()),
             ],
-            sets: [("kfuncs", kfuncs), ("targets", targets), ("guarded", guarded)],
+            sets: [("kfuncs", kfuncs), ("targets", targets), ("tags", tags), ("guarded", guarded)],
         })
     }
 

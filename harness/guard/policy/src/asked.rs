@@ -57,7 +57,7 @@ impl Asked {
             }
             Hook::TokenCmd { cmd } => drop(self.cmds.insert(*cmd)),
             Hook::TokenCapable { cap } => drop(self.token_caps.get_or_insert_default().insert(*cap)),
-            Hook::Bpf | Hook::Prog(_) | Hook::Map | Hook::TokenCreate => {}
+            Hook::Bpf | Hook::Prog { .. } | Hook::Map | Hook::TokenCreate => {}
         }
     }
 

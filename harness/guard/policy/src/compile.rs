@@ -1,7 +1,7 @@
 //! What a policy is in the maps of the BPF programs.
 
 use crate::{
-    file::{Mode, Otherwise, TokenNeed, Unrecorded, Userns},
+    file::{Mode, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
     layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME},
     policy::{Action, Cgroup, Policy, Profile, Rule},
 };
@@ -21,6 +21,8 @@ pub struct Compiled {
     pub kfuncs: Vec<Named>,
     /// Targets that profiles allow: functions, typedefs or structures in the BTF of vmlinux.
     pub targets: Vec<Named>,
+    /// The keys of map `tags`.
+    pub tags: Vec<layout::TagKey>,
     /// Whether a rule asks for the login user id, which not every kernel has (`CONFIG_AUDIT`).
     pub uses_loginuid: bool,
 }
@@ -60,8 +62,17 @@ impl Policy {
             cgroups: self.cgroups.iter().map(cgroup).collect(),
             kfuncs: self.named(|profile| profile.kfuncs.as_deref()),
             targets: self.named(|profile| profile.targets.as_deref()),
+            tags: self.tags(),
             uses_loginuid: self.rules.iter().any(|rule| !rule.loginuid.is_empty()),
         }
+    }
+
+    fn tags(&self) -> Vec<layout::TagKey> {
+        let of = |(profile, index): (&Profile, u32)| {
+            let tags = profile.tags.clone().unwrap_or_default();
+            tags.into_iter().map(move |tag| layout::TagKey { profile: index, tag })
+        };
+        self.profiles.iter().zip(0..).flat_map(of).collect()
     }
 
     /// The names of all profiles; a profile without a list allows all.
@@ -133,7 +144,15 @@ fn profile(profile: &Profile) -> layout::Profile {
         any_target: profile.targets.is_none().into(),
         modules: profile.modules.into(),
         own_maps: profile.own_maps.into(),
-        reserved: [0; 7],
+        signature: match profile.signed {
+            Signed::No => layout::SIGNED_NO,
+            Signed::Any => layout::SIGNED_ANY,
+            Signed::Builtin => layout::SIGNED_BUILTIN,
+            Signed::Secondary => layout::SIGNED_SECONDARY,
+            Signed::Platform => layout::SIGNED_PLATFORM,
+        },
+        only_tags: profile.tags.is_some().into(),
+        reserved: [0; 5],
         attach,
     }
 }

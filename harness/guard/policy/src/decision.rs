@@ -14,6 +14,14 @@ pub(crate) const EXT: u32 = 28;
 const HELPERS_OF_KERNEL: u32 = 212;
 /// The command `BPF_PROG_LOAD`.
 const PROG_LOAD: u32 = 5;
+/// Kinds of keyrings (`enum guard_keyring` of `abi.h`).
+const KEYRING_BUILTIN: u8 = 1;
+/// The secondary one.
+const KEYRING_SECONDARY: u8 = 2;
+/// That of the platform.
+const KEYRING_PLATFORM: u8 = 3;
+/// One that the loading user named by its serial number.
+const KEYRING_USER: u8 = 4;
 /// Map types that have a size in bytes as their number of entries: `ringbuf` and `user_ringbuf`.
 const RING_BUFFERS: [u32; 2] = [27, 31];
 
@@ -77,8 +85,13 @@ pub enum Hook {
     Bpf,
     /// `bpf_prog_load`: a program before it is verified.
     ProgLoad(Program),
-    /// `bpf_prog`: a program before there is a descriptor of it; the maps that it uses.
-    Prog(Vec<UsedMap>),
+    /// `bpf_prog`: a program before there is a descriptor of it.
+    Prog {
+        /// Its tag.
+        tag: [u8; 8],
+        /// The maps that it uses.
+        maps: Vec<UsedMap>,
+    },
     /// `bpf_map_create`: a map before it is made.
     MapCreate {
         /// The map type.
@@ -119,6 +132,8 @@ pub struct Program {
     pub insns: u32,
     /// Whether it comes with a token.
     pub has_token: bool,
+    /// The kind of the keyring whose key its signature was verified by (`enum guard_keyring`); `None` if it has none.
+    pub signed_by: Option<u8>,
     /// What it is bound to.
     pub target: Option<Target>,
     /// The calls among its instructions, in order.
@@ -306,8 +321,12 @@ fn refusal(compiled: &Compiled, names: &Names, rule: &Rule, caller: &Caller, eve
                 .or_else(|| target(profile, program, |btf_id| allowed(&compiled.targets, btf_id)))
                 .or_else(|| scan(profile, program, |btf_id| allowed(&compiled.kfuncs, btf_id)))
         }
-        Hook::Prog(maps) if event.cmd == PROG_LOAD && profile.own_maps == 1 => {
-            let other = maps.iter().find(|map| map.made_by != Some(caller.uid));
+        Hook::Prog { tag, maps } if event.cmd == PROG_LOAD => {
+            let key = layout::TagKey { profile: index.into(), tag: *tag };
+            if profile.only_tags == 1 && !compiled.tags.contains(&key) {
+                return Some((Reason::Tag, 0));
+            }
+            let other = maps.iter().find(|map| profile.own_maps == 1 && map.made_by != Some(caller.uid));
             other.map(|map| (Reason::MapOfOther, map.id.into()))
         }
         Hook::MapCreate { kind, key_size, value_size, max_entries, has_token } => {
@@ -317,7 +336,7 @@ fn refusal(compiled: &Compiled, names: &Names, rule: &Rule, caller: &Caller, eve
         Hook::TokenCapable { cap } => {
             (!contains(&[profile.token_caps], *cap)).then_some((Reason::TokenCap, u64::from(*cap)))
         }
-        Hook::Prog(_) | Hook::Map => None,
+        Hook::Prog { .. } | Hook::Map => None,
     }
 }
 
@@ -325,7 +344,7 @@ fn command(profile: &Profile, cmd: u32) -> Refusal {
     (!contains(&[profile.cmds], cmd)).then_some((Reason::Cmd, cmd.into()))
 }
 
-/// Type, attach type, size and token of a program.
+/// Type, attach type, size, token and signature of a program.
 fn load(profile: &Profile, program: &Program) -> Refusal {
     let attach = profile.attach.get(program.kind as usize);
     if !contains(&[profile.progs], program.kind) {
@@ -337,7 +356,21 @@ fn load(profile: &Profile, program: &Program) -> Refusal {
     } else if profile.token_required == 1 && !program.has_token {
         Some((Reason::TokenMissing, 0))
     } else {
-        None
+        signature(profile, program.signed_by)
+    }
+}
+
+fn signature(profile: &Profile, signed_by: Option<u8>) -> Refusal {
+    let accepted: &[u8] = match profile.signature {
+        layout::SIGNED_NO => return None,
+        layout::SIGNED_ANY => &[KEYRING_BUILTIN, KEYRING_SECONDARY, KEYRING_PLATFORM, KEYRING_USER],
+        layout::SIGNED_BUILTIN => &[KEYRING_BUILTIN],
+        layout::SIGNED_SECONDARY => &[KEYRING_BUILTIN, KEYRING_SECONDARY],
+        _ => &[KEYRING_PLATFORM],
+    };
+    match signed_by {
+        None => Some((Reason::Unsigned, 0)),
+        Some(keyring) => (!accepted.contains(&keyring)).then_some((Reason::Keyring, keyring.into())),
     }
 }
 

@@ -62,6 +62,23 @@ pub enum TokenNeed {
     Optional,
 }
 
+/// The signature that a program must have, which the kernel has verified when it is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Signed {
+    /// None.
+    #[default]
+    No,
+    /// One by a key of any keyring, that of the loading user included.
+    Any,
+    /// One by a key that is built into the kernel.
+    Builtin,
+    /// One by a key of the built-in or the secondary keyring. The secondary one takes keys that those of either vouch for.
+    Secondary,
+    /// One by a key of the platform's keyring, which is filled by the firmware.
+    Platform,
+}
+
 /// The user namespace of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -162,6 +179,14 @@ pub(crate) struct ProfileKeys {
     /// Whether programs and maps must come with a token; `optional` by default.
     #[serde(default)]
     pub(crate) token: TokenNeed,
+    /// The signature that programs must have; `no` by default. Signatures came with Linux 6.18: on older kernels no program has
+    /// one.
+    #[serde(default)]
+    pub(crate) signed: Signed,
+    /// Tags of programs, 16 hexadecimal digits each. With this key only programs with one of these tags get a descriptor. A tag
+    /// is a digest of the instructions, which kernels from 6.18 on compute in another way than older ones; list both.
+    #[schemars(length(max = 512))]
+    pub(crate) tags: Option<Vec<String>>,
     /// Capabilities that a token may stand for: a list of names, `any`, or a table with `except`; by default any.
     pub(crate) token_caps: Option<NameList>,
     /// Whether kfuncs and targets outside of the kernel's own BTF are allowed, all of any module.

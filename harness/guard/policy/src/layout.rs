@@ -9,7 +9,7 @@ use guard_record::Field;
 pub use guard_record::{Reason, Verdict};
 
 /// Raised when the meaning of anything in `abi.h` changes.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 /// The most entries of map `rules`.
 pub const MOST_RULES: usize = 512;
 /// The most entries of map `profiles`.
@@ -154,6 +154,17 @@ pub const MODE_AUDIT: u8 = 1;
 /// `mode` of a rule: refusals are denials.
 pub const MODE_ENFORCE: u8 = 2;
 
+/// `signature` of a profile: none is needed.
+pub const SIGNED_NO: u8 = 0;
+/// `signature` of a profile: by a key of any keyring.
+pub const SIGNED_ANY: u8 = 1;
+/// `signature` of a profile: by a key of the built-in keyring.
+pub const SIGNED_BUILTIN: u8 = 2;
+/// `signature` of a profile: by a key of the built-in or the secondary keyring.
+pub const SIGNED_SECONDARY: u8 = 3;
+/// `signature` of a profile: by a key of the platform's keyring.
+pub const SIGNED_PLATFORM: u8 = 4;
+
 /// An entry of map `rules`: `struct guard_rule`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,8 +259,12 @@ pub struct Profile {
     pub modules: u8,
     /// 1: programs may use only maps that the same user made.
     pub own_maps: u8,
+    /// [`SIGNED_NO`] to [`SIGNED_PLATFORM`].
+    pub signature: u8,
+    /// 1: only programs whose tags are in `tags`.
+    pub only_tags: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
     /// Attach types by program type, bit per number.
     pub attach: [[u64; ATTACH_TYPES / 64]; BITS],
 }
@@ -269,6 +284,8 @@ encoded!(
         any_target,
         modules,
         own_maps,
+        signature,
+        only_tags,
         reserved,
         attach,
     },
@@ -286,6 +303,18 @@ pub struct NameKey {
 }
 
 encoded!(NameKey { profile, btf_id }, 8);
+
+/// A key of map `tags`: `struct guard_tag_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagKey {
+    /// Index into `profiles`.
+    pub profile: u32,
+    /// A program's tag.
+    pub tag: [u8; 8],
+}
+
+encoded!(TagKey { profile, tag }, 12);
 
 #[cfg(test)]
 mod tests;

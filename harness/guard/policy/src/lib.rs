@@ -27,7 +27,7 @@ pub use decision::{
     Call, Caller, Decision, Event, Hard, Hook, Names, Program, Ring, Target, UsedMap, decide, map_bytes,
 };
 pub use duration::shown_size;
-pub use file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns};
+pub use file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns};
 pub use finding::{Finding, FindingKind, findings, not_on_kernel};
 pub use learn::{Learner, Origin, User};
 pub use name::Family;

@@ -166,6 +166,8 @@ impl Reader<'_> {
             targets: self.functions(&keys.targets, &path.key("targets")),
             max_insns: keys.max_insns,
             token: keys.token,
+            signed: keys.signed,
+            tags: keys.tags.as_ref().map(|tags| self.tags(tags, &path.key("tags"))),
             token_caps: keys
                 .token_caps
                 .as_ref()
@@ -290,6 +292,24 @@ impl Reader<'_> {
         kept.sort();
         kept.dedup();
         Some(kept)
+    }
+
+    fn tags(&mut self, tags: &[String], path: &KeyPath) -> Vec<[u8; 8]> {
+        let mut read = Vec::new();
+        for (index, text) in tags.iter().enumerate() {
+            match hex(text) {
+                Some(tag) => read.push(tag),
+                None => {
+                    let message = format!("`{}` is not the tag of a program", short(text));
+                    self.problem(
+                        &path.index(index),
+                        message,
+                        Some("16 hexadecimal digits, as `bpftool prog` shows them"),
+                    );
+                }
+            }
+        }
+        read
     }
 
     fn size(&mut self, size: &Size, path: &KeyPath) -> Option<u64> {
@@ -427,6 +447,16 @@ fn range(item: &Value, unset: bool) -> Result<(u32, u32), String> {
         (first, last) if first > last => Err(format!("the range `{}` is empty", short(text))),
         range => Ok(range),
     }
+}
+
+/// Reads bytes as hexadecimal digits.
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    (text.len() == 2 * N && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(())?;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Reads the path of a cgroup.

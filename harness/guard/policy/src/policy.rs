@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
     bits::Bits,
-    file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns},
+    file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
     name::Family,
 };
 
@@ -82,6 +82,10 @@ pub struct Profile {
     pub max_insns: Option<u32>,
     /// Whether programs and maps must come with a token.
     pub token: TokenNeed,
+    /// The signature that programs must have.
+    pub signed: Signed,
+    /// The tags of the only programs that are allowed; `None` for any.
+    pub tags: Option<Vec<[u8; 8]>>,
     /// Capabilities that a token may stand for.
     pub token_caps: Bits,
     /// Whether kfuncs and targets of modules are allowed.

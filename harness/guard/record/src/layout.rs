@@ -18,6 +18,9 @@ pub const OF_KERNEL: u8 = 2;
 /// Bit of [`Record::flags`]: the guard itself made the call, for its own work.
 pub const OF_GUARD: u8 = 4;
 
+/// Kinds of keyrings by number: `enum guard_keyring`.
+pub const KEYRINGS: [&str; 5] = ["none", "builtin", "secondary", "platform", "user"];
+
 /// Bytes that are no record.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Invalid {
@@ -202,6 +205,8 @@ enumeration! {
         Ptrace = 13,
         /// A process is to get a signal.
         TaskKill = 14,
+        /// A process is to get limits of resources.
+        TaskSetrlimit = 15,
     }
 }
 
@@ -260,6 +265,12 @@ enumeration! {
         NotRecorded = 18,
         /// Nobody has read the rings for too long.
         NoReader = 19,
+        /// The program has no signature.
+        Unsigned = 20,
+        /// The profile lacks the kind of the keyring.
+        Keyring = 21,
+        /// The profile lacks the program's tag.
+        Tag = 22,
         /// Hard: no program may be attached to the function.
         GuardedFunction = 64,
         /// Hard: a program of type lsm would be replaced.
@@ -405,9 +416,9 @@ layout! {
         name: [u8; 16],
         /// Digest of its instructions; zeros before the verifier.
         tag: [u8; 8],
-        /// The kernel's verdict on a signature; 0 for none or unknown.
+        /// The kernel's verdict on a signature: 1 verified; 0 none, or unknown.
         sig: u8,
-        /// Kind of the keyring.
+        /// Kind of the keyring, [`KEYRINGS`] by number.
         keyring_type: u8,
         /// 0.
         reserved: [u8; 2],
@@ -604,9 +615,9 @@ mod tests {
         };
         assert_eq!(Record::from_bytes(&[0; 255]).unwrap_err(), Invalid::Length(255));
         assert!(with(17, 2).contains("512 bytes instead of 256"));
-        assert!(with(18, 15).contains("hook is 15"));
+        assert!(with(18, 16).contains("hook is 16"));
         assert!(with(19, 3).contains("verdict is 3"));
-        assert!(with(20, 20).contains("reason is 20"));
+        assert!(with(20, 23).contains("reason is 23"));
         assert!(with(20, 71).contains("reason is 71"));
     }
 }

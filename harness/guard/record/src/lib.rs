@@ -20,8 +20,8 @@ pub use chain::{
     VERSION,
 };
 pub use layout::{
-    Field, HAS_TOKEN, Hook, Invalid, LISTED, MAP_FIELDS, MapPart, OF_GUARD, OF_KERNEL, PROGRAM_FIELDS, ProgramPart,
-    RECORD_FIELDS, RECORD_SIZE, Reason, Record, Verdict,
+    Field, HAS_TOKEN, Hook, Invalid, KEYRINGS, LISTED, MAP_FIELDS, MapPart, OF_GUARD, OF_KERNEL, PROGRAM_FIELDS,
+    ProgramPart, RECORD_FIELDS, RECORD_SIZE, Reason, Record, Verdict,
 };
 pub use line::{Executable, Line, Map, Named, Program, Signature, Time, What, Who};
 pub use names::{Kind, Names, NoNames};

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    layout::{HAS_TOKEN, Hook, LISTED, MapPart, OF_GUARD, OF_KERNEL, ProgramPart, Reason, Record, Verdict},
+    layout::{HAS_TOKEN, Hook, KEYRINGS, LISTED, MapPart, OF_GUARD, OF_KERNEL, ProgramPart, Reason, Record, Verdict},
     names::{Kind, Names},
 };
 
@@ -186,16 +186,16 @@ pub struct Program {
     pub signature: Option<Signature>,
 }
 
-/// A signature that the kernel has checked, since 7.3.
+/// A signature that the kernel has checked. Linux 6.18 reports it at the hook `prog-load` only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Signature {
-    /// The kernel's verdict (`enum bpf_sig_verdict`).
-    pub verdict: u8,
-    /// Kind of the keyring.
-    pub keyring_type: u8,
-    /// Serial number of the keyring.
+    /// The kernel's verdict (`enum bpf_sig_verdict`): 1, `verified`.
+    pub verdict: Named,
+    /// Kind of the keyring: `builtin`, `secondary`, `platform`, or `user` for one that the loading user named.
+    pub keyring_type: Named,
+    /// Serial number of the keyring, or the number of a system's keyring.
     pub keyring: u32,
 }
 
@@ -314,9 +314,14 @@ impl<N: Names> Namer<'_, N> {
         let function = |btf| u32::try_from(record.what).map_or(plain(record.what), |id| self.function(btf, id));
         Some(match record.reason {
             Reason::NoReason if record.hook == Hook::TokenCapable => self.named(Kind::Capability, record.what),
-            Reason::NoReason | Reason::NoRule | Reason::Rule | Reason::TokenMissing | Reason::NotRecorded => {
-                return None;
-            }
+            Reason::NoReason
+            | Reason::NoRule
+            | Reason::Rule
+            | Reason::TokenMissing
+            | Reason::NotRecorded
+            | Reason::Unsigned
+            | Reason::Tag => return None,
+            Reason::Keyring => keyring(record.what),
             Reason::Cmd => self.named(Kind::Command, record.what),
             Reason::ProgType => self.named(Kind::ProgramType, record.what),
             Reason::AttachType => self.named(Kind::AttachType, record.what),
@@ -366,8 +371,11 @@ impl<N: Names> Namer<'_, N> {
             _ => (&[][..], first(program.maps)),
         };
         let bits = (0..256_u32).filter(|bit| program.helpers[*bit as usize / 64] >> (bit % 64) & 1 == 1);
-        let signature =
-            Signature { verdict: program.sig, keyring_type: program.keyring_type, keyring: program.keyring };
+        let signature = || Signature {
+            verdict: Named { number: program.sig.into(), name: (program.sig == 1).then(|| "verified".to_owned()) },
+            keyring_type: keyring(program.keyring_type.into()),
+            keyring: program.keyring,
+        };
         Program {
             r#type: self.named(Kind::ProgramType, program.r#type),
             attach_type: self.named(Kind::AttachType, program.attach_type),
@@ -382,7 +390,7 @@ impl<N: Names> Namer<'_, N> {
             kfuncs: kfuncs.iter().map(|id| self.function(None, *id)).collect(),
             map_count: program.maps,
             maps: maps.to_vec(),
-            signature: (program.sig != 0).then_some(signature),
+            signature: (program.sig != 0).then(signature),
         }
     }
 
@@ -398,6 +406,12 @@ impl<N: Names> Namer<'_, N> {
             flags: map.flags,
         }
     }
+}
+
+/// A kind of keyring.
+fn keyring(number: u64) -> Named {
+    let name = usize::try_from(number).ok().and_then(|index| KEYRINGS.get(index));
+    Named { number, name: name.map(|name| (*name).to_owned()) }
 }
 
 fn plain(number: u64) -> Named {
@@ -444,8 +458,8 @@ mod tests {
             helpers: [1 << 6 | 1 << 9, 0, 0, 1 << 63],
             name: *b"probe\0\0\0\0\0\0\0\0\0\0\0",
             tag: [0; 8],
-            sig: 2,
-            keyring_type: 1,
+            sig: 1,
+            keyring_type: 4,
             reserved: [0; 2],
             keyring: 3,
             list: [80, 81, 99, 99, 99, 99, 99, 99],
@@ -491,7 +505,12 @@ mod tests {
         assert_eq!(program["helpers"][2], json!({"number": 255, "name": "Helper-255"}));
         assert_eq!(program["kfuncs"], json!([{"number": 80, "name": "f80@None"}, {"number": 81, "name": "f81@None"}]));
         assert_eq!((&program["maps"], &program["map_count"]), (&Value::Null, &json!(1)));
-        assert_eq!(program["signature"], json!({"verdict": 2, "keyring_type": 1, "keyring": 3}));
+        assert_eq!(
+            program["signature"],
+            json!({
+                "verdict": {"number": 1, "name": "verified"}, "keyring_type": {"number": 4, "name": "user"}, "keyring": 3
+            })
+        );
     }
 
     #[test]
@@ -502,6 +521,12 @@ mod tests {
             assert_eq!((what.number, what.name.as_deref()), (12, Some("Capability-12")));
         }
         assert_eq!(Line::of(&Record::of(1, Hook::TokenCmd), &Known).what, None);
+    }
+
+    #[test]
+    fn a_refused_keyring_has_a_name() {
+        let what = |what| Line::of(&Record { reason: Reason::Keyring, what, ..load() }, &Known).what.unwrap();
+        assert_eq!((what(2).number, what(2).name.as_deref(), what(9).name), (2, Some("secondary"), None));
     }
 
     #[test]

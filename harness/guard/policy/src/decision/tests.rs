@@ -237,7 +237,7 @@ fn programs_may_be_held_to_maps_of_their_user() {
     let policy = with_profile("own_maps = true");
     let of = |policy: &Compiled, cmd, maps: &[(u32, Option<u32>)]| {
         let maps = maps.iter().map(|(id, made_by)| UsedMap { id: *id, made_by: *made_by }).collect();
-        let decision = decide(policy, &Names::default(), &user(7), &Event::new(cmd, Hook::Prog(maps)));
+        let decision = decide(policy, &Names::default(), &user(7), &Event::new(cmd, Hook::Prog { tag: [0; 8], maps }));
         (decision.reason, decision.what)
     };
     assert_eq!((of(&policy, PROG_LOAD, &[]), of(&policy, PROG_LOAD, &[(1, Some(7))])), (FINE, FINE));
@@ -249,25 +249,65 @@ fn programs_may_be_held_to_maps_of_their_user() {
 }
 
 #[test]
+fn programs_may_be_held_to_tags() {
+    let with = |keys: &str| with_profile(&format!("own_maps = true\n{keys}"));
+    let of = |policy: &Compiled, cmd, tag: u64| {
+        let maps = vec![UsedMap { id: 2, made_by: Some(8) }];
+        let hook = Hook::Prog { tag: tag.to_be_bytes(), maps };
+        decide(policy, &Names::default(), &user(7), &Event::new(cmd, hook)).reason
+    };
+    let listed = with("tags = ['0123456789abcdef', 'ffffffffffffffff']");
+    let reasons = [0x0123456789abcdef, u64::MAX, 0x0123456789abcdee].map(|tag| of(&listed, PROG_LOAD, tag));
+    assert_eq!(reasons, [Reason::MapOfOther, Reason::MapOfOther, Reason::Tag]);
+    // A descriptor of a program that is loaded already.
+    assert_eq!(of(&listed, 13, 0), Reason::NoReason);
+    assert_eq!(of(&with("tags = []"), PROG_LOAD, 0), Reason::Tag);
+    assert_eq!(of(&with(""), PROG_LOAD, 0), Reason::MapOfOther);
+}
+
+#[test]
+fn programs_may_have_to_be_signed() {
+    let of = |signed: &str, signed_by: Option<u8>| {
+        let program = Program { kind: XDP, attach_type: 37, signed_by, ..Program::default() };
+        let policy = with_profile(&format!("progs = ['xdp']\nsigned = '{signed}'"));
+        let decision = decide(&policy, &Names::default(), &user(7), &Event::new(PROG_LOAD, Hook::ProgLoad(program)));
+        (decision.reason, decision.what)
+    };
+    // By which keyrings each value is satisfied: built-in, secondary, platform's, the user's.
+    let table = [("no", [1, 1, 1, 1]), ("any", [1, 1, 1, 1]), ("builtin", [1, 0, 0, 0])];
+    for (signed, accepted) in table.into_iter().chain([("secondary", [1, 1, 0, 0]), ("platform", [0, 0, 1, 0])]) {
+        let unsigned = if signed == "no" { FINE } else { (Reason::Unsigned, 0) };
+        assert_eq!(of(signed, None), unsigned, "{signed}");
+        for (keyring, accepted) in (1..).zip(accepted) {
+            let wanted = if accepted == 1 { FINE } else { (Reason::Keyring, u64::from(keyring)) };
+            assert_eq!(of(signed, Some(keyring)), wanted, "{signed}, keyring {keyring}");
+        }
+    }
+}
+
+#[test]
 fn the_first_check_that_fails_is_the_reason() {
     let policy = with_profile(
         "progs = [{ type = 'tracing', attach = ['trace_fentry'] }]\nmax_insns = 1\ntoken = 'required'\n\
-         maps = { types = ['hash'], max_entries = 1, max_bytes = 8 }",
+         signed = 'builtin'\nmaps = { types = ['hash'], max_entries = 1, max_bytes = 8 }",
     );
     let mut program = Program {
         kind: XDP,
         attach_type: 37,
         insns: 2,
         has_token: false,
+        signed_by: None,
         target: Some(Target { btf_id: 9, of_module: false }),
         calls: vec![Call::Kfunc { btf_id: 8, of_module: false }, Call::Helper(1)],
     };
     let mut reasons = Vec::new();
-    let mends: [fn(&mut Program); 7] = [
+    let mends: [fn(&mut Program); 9] = [
         |program| program.kind = 26,
         |program| program.attach_type = 24,
         |program| program.insns = 1,
         |program| program.has_token = true,
+        |program| program.signed_by = Some(4),
+        |program| program.signed_by = Some(1),
         |program| program.target = None,
         |program| program.calls = program.calls.split_off(1),
         |program| program.calls.clear(),
@@ -277,8 +317,11 @@ fn the_first_check_that_fails_is_the_reason() {
         mend(&mut program);
     }
     reasons.push(load(&policy, program).0);
-    use Reason::{AttachType, Helper, Insns, Kfunc, NoReason, ProgType, Target as Bound, TokenMissing};
-    assert_eq!(reasons, [ProgType, AttachType, Insns, TokenMissing, Bound, Kfunc, Helper, NoReason]);
+    use Reason::{
+        AttachType, Helper, Insns, Keyring, Kfunc, NoReason, ProgType, Target as Bound, TokenMissing, Unsigned,
+    };
+    let all = [ProgType, AttachType, Insns, TokenMissing, Unsigned, Keyring, Bound, Kfunc, Helper, NoReason];
+    assert_eq!(reasons, all);
     let maps = [(2, 2, false), (1, 2, false), (1, 1, false), (1, 1, true)];
     let sizes = [4, 9, 4, 4];
     let reasons: Vec<Reason> = maps

@@ -85,7 +85,7 @@ pub(super) fn of(line: &Line) -> Option<Event> {
     let hook = match line.hook {
         Recorded::Bpf => Hook::Bpf,
         Recorded::ProgLoad => Hook::ProgLoad(program(line.program.as_ref()?, line.token)?),
-        Recorded::Prog => Hook::Prog(Vec::new()),
+        Recorded::Prog => Hook::Prog { tag: [0; 8], maps: Vec::new() },
         Recorded::MapCreate => map(line.map.as_ref()?, line.token)?,
         Recorded::Map => Hook::Map,
         Recorded::TokenCreate => Hook::TokenCreate,
@@ -188,6 +188,7 @@ fn program(program: &Recording, has_token: bool) -> Option<Program> {
         attach_type: number(&program.attach_type)?,
         insns: program.insns,
         has_token,
+        signed_by: program.signature.as_ref().and_then(|signature| u8::try_from(signature.keyring_type.number).ok()),
         target: target.map(|btf_id| Target { btf_id, of_module: program.target_btf.is_some() }),
         calls: helpers.chain(kfuncs).collect::<Option<_>>()?,
     })

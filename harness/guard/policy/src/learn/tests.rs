@@ -408,7 +408,7 @@ fn more(asked: &Asked, event: &Event) -> Vec<(Event, Reason)> {
             }
             more
         }
-        Hook::TokenCmd { .. } | Hook::TokenCreate | Hook::Prog(_) | Hook::Map => Vec::new(),
+        Hook::TokenCmd { .. } | Hook::TokenCreate | Hook::Prog { .. } | Hook::Map => Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::{
-    file::{Mode, OnFailure, Otherwise, TokenNeed, Unrecorded, Userns},
+    file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
     layout,
 };
 
@@ -39,6 +39,8 @@ token = "required"
 token_caps = ["CAP_BPF"]
 modules = true
 own_maps = true
+signed = "secondary"
+tags = ["0123456789abcdef", "0123456789ABCDEF"]
 
 [profiles.rest]
 cmds = { except = ["token_create"] }
@@ -87,6 +89,9 @@ fn each_key_is_read() {
         (datapath.max_insns, datapath.token, datapath.token_caps),
         (Some(200_000), TokenNeed::Required, Bits::of([39]))
     );
+    let tag = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+    assert_eq!((datapath.signed, datapath.tags.as_deref()), (Signed::Secondary, Some(&[tag, tag][..])));
+    assert_eq!((rest.signed, &rest.tags), (Signed::No, &None));
     assert!(datapath.modules && datapath.own_maps && datapath.helpers.contains(5) && !datapath.helpers.contains(6));
     assert!(
         rest.cmds.contains(63) && !rest.cmds.contains(36) && !rest.helpers.contains(36) && rest.helpers.contains(255)
@@ -108,7 +113,7 @@ fn each_key_is_read() {
     let web = &compiled.cgroups[0];
     assert_eq!((web.depth, web.length, &web.name[1][..4]), (2, [13, 3, 0, 0], &b"web\0"[..]));
     let settings = layout::Settings {
-        abi: 1,
+        abi: layout::ABI,
         rules: 13,
         enforce: 1,
         default_allow: 1,
@@ -121,6 +126,9 @@ fn each_key_is_read() {
     };
     assert_eq!(compiled.settings, settings);
     assert_eq!((compiled.kfuncs.len(), compiled.targets.len(), compiled.profiles[0].any_target), (1, 0, 1));
+    let signatures = [0, 1].map(|index| (compiled.profiles[index].signature, compiled.profiles[index].only_tags));
+    assert_eq!(signatures, [(layout::SIGNED_SECONDARY, 1), (layout::SIGNED_NO, 0)]);
+    assert_eq!(compiled.tags, [layout::TagKey { profile: 0, tag }; 2]);
     assert_eq!((compiled.profiles[1].max_bytes, compiled.profiles[1].max_insns), (u64::MAX, u32::MAX));
 }
 
@@ -155,6 +163,8 @@ targets = "none"
 max_insns = -1
 token = true
 token_caps = ["CAP_ROOT"]
+signed = "yes"
+tags = ["0123456789abcdef", "0123456789abcde", "0123456789abcdeg", "+123456789abcdef"]
 [[rule]]
 uid = ["5-1", "x", "4294967296"]
 loginuid = "-1"
