@@ -65,17 +65,8 @@ struct Named(Vec<Danger>);
 
 /// Reads a time such as `1h`.
 fn time(text: &str) -> Result<Duration, String> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let unit = match &text[end..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        other => return Err(format!("`{other}` is not s, m, h or d")),
-    };
-    let number = text[..end].parse::<u64>().ok().filter(|number| *number > 0);
-    let seconds = number.and_then(|number| number.checked_mul(unit)).filter(|seconds| *seconds <= 366 * 86_400);
-    seconds.map(Duration::from_secs).ok_or_else(|| "it is no time from 1s to 366d".to_owned())
+    let is_right = |time: &Duration| (1..=366 * 86_400).contains(&time.as_secs());
+    guard_policy::duration(text).filter(is_right).ok_or_else(|| "it is no time from 1s to 366d, such as 10m".to_owned())
 }
 
 fn danger(text: &str) -> Result<Named, String> {

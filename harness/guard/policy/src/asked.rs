@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     decision::{Call, EXT, Event, Hook, Program, Target, map_bytes},
-    duration::shown_size,
     group,
     name::Family,
+    quantity::shown_size,
 };
 
 /// What calls ask for together.

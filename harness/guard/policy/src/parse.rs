@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use crate::{
     bits::Bits,
-    duration,
     file::{GuardKeys, PolicyKeys, ProfileKeys, RuleKeys},
     finding::{Finding, findings},
     group,
@@ -21,6 +20,7 @@ use crate::{
     list::{Functions, List, NameList, ProgKeys, ProgList, Size},
     name::Family,
     policy::{Action, Cgroup, Guard, Policy, Profile, Rule, WrittenName},
+    quantity,
     schema::policy_schema,
 };
 
@@ -134,7 +134,7 @@ impl Reader<'_> {
     }
 
     fn patience(&mut self, text: &str, path: &KeyPath) -> Duration {
-        let read = duration::duration(text);
+        let read = quantity::duration(text);
         match read.filter(|patience| (LEAST_PATIENCE..=MOST_PATIENCE).contains(patience)) {
             Some(patience) => patience,
             None => {
@@ -314,7 +314,7 @@ impl Reader<'_> {
 
     fn size(&mut self, size: &Size, path: &KeyPath) -> Option<u64> {
         let Value::String(text) = &size.0 else { return size.0.as_u64() };
-        let read = duration::size(text);
+        let read = quantity::size(text);
         if read.is_none() {
             let message = format!("`{}` is not a number of bytes", short(text));
             self.problem(path, message, Some("a number, or a string such as `64KiB` or `256MiB`"));

@@ -23,7 +23,7 @@ fn records_come_from_a_log_or_a_guard() {
     for (wrong, why) in [
         ("learn", "--log <FILE>"),
         ("learn --log a --for 1h", "cannot be used with"),
-        ("learn --for 1", "`` is not s, m, h or d"),
+        ("learn --for 1", "it is no time from 1s"),
         ("learn --for 0s", "it is no time from 1s"),
         ("learn --for 99999999999999999999s", "it is no time from 1s"),
         ("learn --for 1h --allow xdp", "it is none of lsm, modify_return, modules, probe_write_user"),

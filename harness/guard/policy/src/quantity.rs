@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-const TIMES: [(&str, u64); 3] = [("ms", 1), ("s", 1000), ("m", 60_000)];
+const TIMES: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
-/// Reads a duration such as `10s`, `500ms` or `2m`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration such as `10s`, `500ms`, `2m`, `1h` or `7d`. Returns `None` for anything else.
+pub fn duration(text: &str) -> Option<Duration> {
     quantity(text, &TIMES).map(Duration::from_millis)
 }
 
-/// Reads a number of bytes such as `256MiB`.
-pub(crate) fn size(text: &str) -> Option<u64> {
+/// Reads a number of bytes such as `256MiB`. Returns `None` for anything else, also without a unit.
+pub fn size(text: &str) -> Option<u64> {
     quantity(text, &SIZES)
 }
 
@@ -40,6 +40,10 @@ mod tests {
             (Some(Duration::from_millis(500)), Some(Duration::from_secs(120)))
         );
         assert_eq!((size("256MiB"), size("1B"), size("3 KiB")), (Some(256 << 20), Some(1), Some(3072)));
+        assert_eq!(
+            (duration("1h"), duration("7d")),
+            (Some(Duration::from_secs(3600)), Some(Duration::from_secs(604_800)))
+        );
         for wrong in ["", "s", "10", "-1s", "1.5s", "10 sec", "99999999999999999999s", "18446744073709551615m", "१s"]
         {
             assert_eq!(duration(wrong), None, "{wrong}");
