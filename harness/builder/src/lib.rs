@@ -21,4 +21,5 @@ pub mod pins;
 pub mod progress;
 pub mod project;
 pub mod references;
+pub mod signing;
 pub mod vocabularies;

@@ -114,6 +114,7 @@ const HASH: MapSpec<'_> = MapSpec {
     inner: None,
     types: None,
     structure: 0,
+    exclusive: None,
 };
 const TRIVIAL: ProgSpec<'_> = ProgSpec { prog_type: 1, ..ProgSpec::PLAIN };
 
@@ -206,6 +207,7 @@ fn call_of(call: MeasuredCall) -> Call {
             inner_map: None,
             map_extra: HASH.extra,
             types: MapTypes::None,
+            exclusive: None,
         },
         MeasuredCall::ProgLoad => Call::ProgLoad {
             prog_type: TRIVIAL.prog_type,
@@ -216,6 +218,7 @@ fn call_of(call: MeasuredCall) -> Call {
             target: ProgTarget::None,
             types: None,
             maps: vec![],
+            signature: None,
         },
     }
 }

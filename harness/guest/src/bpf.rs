@@ -44,6 +44,8 @@ pub(crate) struct MapSpec<'a> {
     pub(crate) types: Option<(BorrowedFd<'a>, u32, u32)>,
     /// The BTF id of the kernel structure that is the value; 0 for none.
     pub(crate) structure: u32,
+    /// The SHA-256 sum of the instructions of the only program that may use it.
+    pub(crate) exclusive: Option<&'a [u8; 32]>,
 }
 
 /// Arguments of `BPF_PROG_LOAD`.
@@ -127,9 +129,11 @@ pub(crate) fn map_create(spec: MapSpec<'_>, token: Token<'_>) -> Result<OwnedFd,
         btf_value_type_id: value,
         btf_vmlinux_value_type_id: spec.structure,
         token_fd: number(token),
+        excl_prog_hash: spec.exclusive.map_or(ptr::null(), |sum| sum.as_ptr().cast()),
+        excl_prog_hash_size: spec.exclusive.map_or(0, |sum| sum.len() as u32),
         ..Default::default()
     };
-    // SAFETY: a null name is allowed; the options live across the call and hold no pointers.
+    // SAFETY: a null name is allowed; the options and the sum live across the call, and the size is that of the sum.
     owned(unsafe {
         sys::bpf_map_create(spec.map_type, ptr::null(), spec.key_size, spec.value_size, spec.max_entries, &options)
     })

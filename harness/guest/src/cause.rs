@@ -324,6 +324,7 @@ mod tests {
             target: ProgTarget::None,
             types: None,
             maps: vec![],
+            signature: None,
         };
         assert_eq!(likely(&load), [vec![5], vec![], vec![6], vec![37]]);
         assert!(load.is_judged_by_token() && !Call::TokenInfo.is_judged_by_token());

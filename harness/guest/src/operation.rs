@@ -8,6 +8,7 @@ mod load;
 mod objects;
 mod result;
 mod several;
+mod signed;
 mod system;
 mod unflagged;
 mod verifier;

@@ -379,3 +379,41 @@ fn a_program_can_be_made_longer_by_instructions_that_are_never_executed() {
     insta::assert_snapshot!(complaints("length = 9"), @"5:10: `length` needs `instructions`, which end the program");
     insta::assert_snapshot!(complaints("length = 1\ninstructions = ['b700000002000000 9500000000000000']"), @"5:10: the program has 2 instructions already");
 }
+
+#[test]
+fn a_signature_covers_the_instructions_and_the_contents_of_maps() {
+    let text = |signature: &str| {
+        format!(
+            "summary = \"s\"\n[[attempt]]\nop = \"map_create\"\ntype = \"array\"\nexclusive = [\"b700000000000000\"]\n\
+             [[attempt]]\nop = \"prog_load\"\ntype = \"xdp\"\ninstructions = [\"95000000 00000000\"]\nsignature = {signature}\n"
+        )
+    };
+    let signature = |written: &str| {
+        let planned = expanded(&text(written), "7.3").plan;
+        let [map, prog] = &planned.cases[0].attempts[..] else { panic!("two attempts") };
+        assert!(
+            matches!(&map.call, Call::MapCreate { exclusive: Some(sum), .. } if sum[..2] == [0xf5, 0xf3]),
+            "{map:?}"
+        );
+        let Call::ProgLoad { signature: Some(signature), .. } = &prog.call else { panic!("{prog:?}") };
+        signature.clone()
+    };
+    let own = signature("{}");
+    assert_eq!(
+        (own.signed.as_slice(), own.key.name(), own.keyring.name()),
+        (&[0x95, 0, 0, 0, 0, 0, 0, 0][..], "own", "session")
+    );
+    let other = signature(
+        "{ key = \"builtin\", keyring = \"secondary\", instructions = [\"9500000001000000\"], contents = \"2a 2b\" }",
+    );
+    assert_eq!(other.signed, [0x95, 0, 0, 0, 1, 0, 0, 0, 0x2a, 0x2b]);
+    assert!(other.file.starts_with("builtin-") && other.file != own.file, "{}", other.file);
+    assert_eq!(other.files().count(), 1, "the kernel has the key");
+    assert_eq!(own.files().collect::<Vec<_>>(), [own.file.as_str(), "own.x509"]);
+    let complaints = |keys: &str| {
+        let load = "summary = 'x'\n[[attempt]]\nop = 'prog_load'\ntype = 'xdp'\n";
+        problems(&format!("{load}{keys}\n")).join("\n")
+    };
+    insta::assert_snapshot!(complaints("signature = {}"), @"5:13: `signature` needs `instructions`, and cannot be combined with `length`");
+    insta::assert_snapshot!(complaints("instructions = ['9500000000000000']\nsignature = { contents = '2' }"), @r#"6:26: expected hexadecimal bytes (write pairs of hexadecimal digits, for example "01 00 00 00")"#);
+}

@@ -37,7 +37,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn run(path: &Path) -> Option<Expanded> {
     let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
     let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
-    let others = systemd.chain([kernel("7.3").of_a_distribution()]);
+    let others = [kernel("7.3").of_a_distribution(), kernel("7.3").with_integrity()];
+    let others = systemd.chain(others).chain([Kernel::with_signatures_of_instructions()]);
     kernels().chain(others).find_map(|kernel| run_on(path, &kernel))
 }
 

@@ -199,7 +199,7 @@ impl<'a> Launch<'a> {
             if let Some(guard) = guard {
                 fs::copy(guard.path(), share.join(plan::GUARD_PROGRAM))?;
             }
-            self.testbed.identity.objects.put(scenarios, share)
+            self.testbed.put_files(scenarios, share)
         };
         let machine_kind = self.testbed.identity.machine_kind;
         let machine: Box<dyn Machine + '_> = match self.spec.clone() {

@@ -26,6 +26,7 @@ pub mod scenario_runner;
 pub mod selection;
 pub mod session;
 pub mod shell;
+mod signing;
 pub mod store;
 pub mod suite;
 pub mod testbed;

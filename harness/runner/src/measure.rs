@@ -98,7 +98,7 @@ impl<'a> Bench<'a> {
         };
         let folder = RunFolder::create(&self.host.runs).map_err(LaunchError::from)?;
         let make_root = |into: &Path| self.make_root(into).map_err(io::Error::other);
-        let fill_share = |share: &Path| self.testbed.identity.objects.put(scenarios, share);
+        let fill_share = |share: &Path| self.testbed.put_files(scenarios, share);
         let spec = VmSpec { memory_mib, ..self.spec() };
         let (program, machine_kind) = (self.testbed.image.guest_command(), MachineKind::Own);
         let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &fill_share };

@@ -1,6 +1,9 @@
 //! Testbeds: a kernel, an image and the guest program, built.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use harness_builder::{
     cache::Area,
@@ -18,6 +21,7 @@ use harness_planner::{checked::Checked, expand::Expansion};
 use harness_protocol::{
     name::{Environment, ImageName, KernelName},
     outcome::ScenarioOutcome,
+    plan,
 };
 use harness_scenario::expanded::Expanded;
 use harness_snapshot::owner::Lineage;
@@ -28,6 +32,7 @@ use crate::{
     objects::ObjectFiles,
     resources::{Resources, ResourcesError},
     session::MachineKind,
+    signing,
     store::{Key, StoreError},
 };
 
@@ -274,6 +279,15 @@ impl Testbed<'_> {
     /// Returns the reusable outcome of this scenario, if one is stored.
     pub(crate) fn load(&self, expanded: &Expanded) -> Option<ScenarioOutcome> {
         self.resources.store.look_up(&Key::of(&self.identity.artefacts, &expanded.plan))?.reusable()
+    }
+
+    /// Puts the objects and signatures that these scenarios load into a guest's shared folder.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or a program not signed.
+    pub(crate) fn put_files(&self, scenarios: &[plan::Scenario], share: &Path) -> io::Result<()> {
+        self.identity.objects.put(scenarios, share)?;
+        signing::put(scenarios, &self.kernel, share)
     }
 
     /// Returns the name of its lock. It contains the kernel's key, because mutants have the same kernel name and need

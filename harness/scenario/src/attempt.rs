@@ -15,7 +15,7 @@ use crate::{choice::TokenChoice, expect::Expect};
 pub use attach::{LinkCreate, ProgAttach, ProgDetach, ProgQuery, RawTracepointOpen};
 pub use elements::{MapBatch, MapDelete, MapFreeze, MapLookup, MapLookupAndDelete, MapMmap, MapNextKey, MapUpdate};
 use harness_protocol::plan::BpffsFd;
-pub use loads::{BtfLoad, HelperSurvey, MapCreate, Object, ProgLoad, Replaces, Verify};
+pub use loads::{BtfLoad, HelperSurvey, MapCreate, Object, ProgLoad, Replaces, Signature, Verify};
 pub use mounts::{MountDelegate, ObjGet, ObjPin, Remount, Umount};
 pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::Kind;
 
-/// The Kconfig options that a kernel has on, built in or as modules.
+/// The Kconfig options that a kernel has on, built in or as modules, or set to a text that is not empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Configuration {
@@ -19,7 +19,9 @@ pub struct Configuration {
 impl Configuration {
     /// Reads a resolved configuration, as in `/proc/config.gz` and `/boot/config-*`. Lines that set no option are skipped.
     pub fn of(text: &str) -> Self {
-        let options = text.lines().filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")));
+        let assigned = text.lines().filter_map(|line| line.split_once('='));
+        let is_on = |value: &str| matches!(value, "y" | "m") || (value.starts_with('"') && value != "\"\"");
+        let options = assigned.filter(|(_, value)| is_on(value)).map(|(option, _)| option);
         Self { on: options.filter(|option| option.starts_with("CONFIG_")).map(str::to_owned).collect() }
     }
 
@@ -98,11 +100,12 @@ mod tests {
     use crate::vocabulary::Vocabulary;
 
     #[test]
-    fn an_option_is_on_if_it_is_built_in_or_a_module() {
-        let text = "# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=7\nCONFIG_E=\"=y\"\nX=y\n";
+    fn an_option_is_on_if_it_is_built_in_or_a_module_or_has_a_text() {
+        let text = "# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=7\nCONFIG_E=\"=y\"\nCONFIG_F=\"\"\nX=y\n";
         let configuration = Configuration::of(text);
-        let on = ["CONFIG_A", "CONFIG_B", "CONFIG_C", "CONFIG_D", "CONFIG_E", "X"].map(|name| configuration.has(name));
-        assert_eq!(on, [false, true, true, false, false, false]);
+        let names = ["CONFIG_A", "CONFIG_B", "CONFIG_C", "CONFIG_D", "CONFIG_E", "CONFIG_F", "X"];
+        let on = names.map(|name| configuration.has(name));
+        assert_eq!(on, [false, true, true, false, true, false, false]);
     }
 
     #[test]

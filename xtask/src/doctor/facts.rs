@@ -270,12 +270,13 @@ impl Facts {
 }
 
 /// What each purpose is called in reports.
-const PURPOSES: [(Purpose, &str); 5] = [
+const PURPOSES: [(Purpose, &str); 6] = [
     (Purpose::Vm, "VMs"),
     (Purpose::Packages, "packages"),
     (Purpose::Kernel, "kernels"),
     (Purpose::GuestProgram, "the guest program"),
     (Purpose::Objects, "objects"),
+    (Purpose::Signing, "signatures"),
 ];
 
 /// Removes user name and password from a URL: people share reports.

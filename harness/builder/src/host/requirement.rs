@@ -20,13 +20,16 @@ pub enum Purpose {
     GuestProgram,
     /// Compiling the BPF objects that scenarios load.
     Objects,
+    /// Signing the BPF programs that scenarios load.
+    Signing,
     /// Building the fuzz targets with libFuzzer.
     Fuzzing,
 }
 
 impl Purpose {
     /// Every purpose except fuzzing, which only developers do.
-    pub const ALL: [Self; 5] = [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects];
+    pub const ALL: [Self; 6] =
+        [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects, Self::Signing];
 }
 
 /// How to detect a requirement.
@@ -107,9 +110,11 @@ pub const REQUIREMENTS: &[Requirement] = requirements! {
     Program "pahole" for Kernel: "dwarves" "dwarves" "pahole" "dwarves";
     Header "libelf.h" for Kernel: "libelf-dev" "elfutils-libelf-devel" "libelf" "libelf-devel";
     Header "zlib.h" for Kernel: "zlib1g-dev" "zlib-devel" "zlib" "zlib-devel";
+    Header "openssl/ssl.h" for Kernel: "libssl-dev" "openssl-devel" "openssl" "libopenssl-devel";
     StaticLibrary "libc.a" for GuestProgram: "libc6-dev" "glibc-static" "glibc" "glibc-devel-static";
     Header "linux/bpf.h" for GuestProgram: "linux-libc-dev" "kernel-headers" "linux-api-headers" "linux-glibc-devel";
     Program "clang" for Objects: "clang" "clang" "clang" "clang";
+    Program "openssl" for Kernel Signing: "openssl" "openssl" "openssl" "openssl";
     Program "c++" for Fuzzing: "g++" "gcc-c++" "gcc" "gcc-c++";
     Program "pkg-config" for GuestProgram: "pkg-config" "pkgconf-pkg-config" "pkgconf" "pkg-config";
     Program "autoreconf" for GuestProgram: "autoconf" "autoconf" "autoconf" "autoconf";

@@ -12,9 +12,9 @@ use xshell::cmd;
 use super::{
     built::Built,
     error::KernelError,
-    fragment::{self, Mismatch, Options},
+    fragment::{self, Mismatch, Options, Value},
     manifest::{Manifest, Source},
-    record::{BOOT_IMAGE, BTF, CONFIG, SYMBOLS},
+    record::{BOOT_IMAGE, BTF, CONFIG, SIGNING_KEY, SYMBOLS},
     source,
 };
 use crate::{
@@ -49,6 +49,8 @@ const FOREIGN_VARIABLES: [&str; 18] = [
     "MAKEFLAGS",
     "MAKELEVEL",
 ];
+/// The key that a build makes if `CONFIG_MODULE_SIG_KEY` names this file: the private key and its certificate, in PEM.
+const GENERATED_KEY: &str = "certs/signing_key.pem";
 /// The file that identifies the source of a tree.
 const IDENTITY: &str = "identity";
 /// The file that marks a build as under way, or as not completed; its time is the start of the build.
@@ -148,6 +150,13 @@ impl BuildTree {
         refuse(manifest, &found)
     }
 
+    /// Reports whether the build makes a key, which the kernel then has as a built-in one (`certs/Makefile` in the kernel
+    /// source).
+    fn makes_key(&self) -> Result<bool, KernelError> {
+        let generated = Value::new(&format!("\"{GENERATED_KEY}\""));
+        Ok(self.resolved()?.get("CONFIG_MODULE_SIG_KEY") == Some(&generated))
+    }
+
     fn resolved(&self) -> Result<Options, KernelError> {
         let path = self.object(".config");
         fragment::parse(&file::read_text(&path)?).map_err(|source| KernelError::ResolvedConfig { path, source })
@@ -192,6 +201,9 @@ impl BuildTree {
         objcopy(&[Path::new("--dump-section"), &section, &vmlinux, Path::new("/dev/null")])?;
         file::copy(&self.object(".config"), &into.join(CONFIG))?;
         file::copy(&self.object("System.map"), &into.join(SYMBOLS))?;
+        if self.makes_key()? {
+            file::copy(&self.object(GENERATED_KEY), &into.join(SIGNING_KEY))?;
+        }
         // The output of `uname -r`.
         let release = file::read_text(&self.object("include/config/kernel.release"))?;
         built.record(into, release.trim().to_owned())

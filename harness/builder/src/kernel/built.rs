@@ -12,7 +12,7 @@ use harness_uapi::{configuration::Configuration, vocabulary::Vocabulary};
 use super::{
     error::KernelError,
     manifest::Manifest,
-    record::{self, BOOT_IMAGE, BTF, CONFIG, Damage, MODULES, NOTES, Record, VOCABULARY},
+    record::{self, BOOT_IMAGE, BTF, CONFIG, Damage, MODULES, NOTES, Record, SIGNING_KEY, VOCABULARY},
     toolchain::Toolchain,
 };
 use crate::{
@@ -99,6 +99,12 @@ impl Kernel {
     /// The archive of the modules it needs to reach its root file system; `None` if it needs none.
     pub fn modules(&self) -> Option<PathBuf> {
         Some(self.dir.join(MODULES)).filter(|path| path.exists())
+    }
+
+    /// The private key that its build made, with its certificate, which is in the kernel's built-in keyring; `None` if
+    /// its build made none.
+    pub fn signing_key(&self) -> Option<PathBuf> {
+        Some(self.dir.join(SIGNING_KEY)).filter(|path| path.exists())
     }
 
     /// The output of `uname -r`.

@@ -28,6 +28,7 @@ pub(super) const SYMBOLS: &str = "System.map";
 pub(super) const VOCABULARY: &str = "vocabulary.json";
 pub(super) const NOTES: &str = "notes";
 pub(super) const MODULES: &str = "modules.cpio";
+pub(super) const SIGNING_KEY: &str = "signing-key.pem";
 
 /// Why a folder does not have a complete build.
 #[derive(Debug, Error)]

@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use harness_protocol::plan::{Call, Case, LARGEST_OBJECT};
+use harness_protocol::plan::{Case, LARGEST_OBJECT};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -91,13 +91,10 @@ pub(crate) fn send_input(channel: &Channel, case_index: CaseIndex, case: &Case) 
     channel.send(&(), &files.iter().map(AsFd::as_fd).collect::<Vec<_>>())
 }
 
-/// Returns the objects that a case loads, each once. A missing one is reported when it is loaded.
+/// Returns the files that a case needs, each once. A missing one is reported when it is used.
 fn objects_of(case: &Case) -> BTreeMap<String, &'static [u8]> {
-    let loads = case.attempts.iter().filter_map(|attempt| match &attempt.call {
-        Call::Object(load) => Some(load),
-        _ => None,
-    });
-    loads.flat_map(|load| load.files()).filter_map(|file| Some((file.clone(), library::get(file)?))).collect()
+    let files = case.attempts.iter().flat_map(|attempt| attempt.call.files());
+    files.filter_map(|file| Some((file.to_owned(), library::get(file)?))).collect()
 }
 
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SysError> {
@@ -113,7 +110,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, SysError> {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::plan::{Actor, Attempt, ObjectLoad, Token};
+    use harness_protocol::plan::{Actor, Attempt, Call, ObjectLoad, Token};
 
     use super::*;
 

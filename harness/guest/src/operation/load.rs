@@ -4,7 +4,10 @@ use std::{ffi::CString, os::fd::BorrowedFd};
 
 use harness_protocol::plan::{Body, Call, MapTypes, ProgTarget, ProgTypes};
 
-use super::result::{AttemptResult, Handles, OperationError, made};
+use super::{
+    result::{AttemptResult, Handles, OperationError, made},
+    signed,
+};
 use crate::{
     bpf::{self, MapSpec, ProgSpec},
     kernel_types,
@@ -30,7 +33,17 @@ pub(super) fn map_create(
     handles: Handles<'_>,
     token: bpf::Token<'_>,
 ) -> Result<AttemptResult, OperationError> {
-    let Call::MapCreate { map_type, key_size, value_size, max_entries, map_flags, inner_map, map_extra, types } = call
+    let Call::MapCreate {
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        map_flags,
+        inner_map,
+        map_extra,
+        types,
+        exclusive,
+    } = call
     else {
         return Err(OperationError::NotForExecutor);
     };
@@ -43,6 +56,7 @@ pub(super) fn map_create(
         flags: *map_flags,
         extra: *map_extra,
         inner: inner_map.as_ref().map(|_| objects.take()).transpose()?,
+        exclusive: exclusive.as_ref(),
         ..MapSpec::default()
     };
     match types {
@@ -64,7 +78,8 @@ pub(super) fn prog_load(
     handles: Handles<'_>,
     token: bpf::Token<'_>,
 ) -> Result<AttemptResult, OperationError> {
-    let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, body, license, target, types, maps } = call
+    let Call::ProgLoad { prog_type, expected_attach_type, prog_flags, body, license, target, types, maps, signature } =
+        call
     else {
         return Err(OperationError::NotForExecutor);
     };
@@ -97,7 +112,10 @@ pub(super) fn prog_load(
         types,
         maps: &maps,
     };
-    Ok(made(bpf::prog_load(spec, token)))
+    match signature {
+        None => Ok(made(bpf::prog_load(spec, token))),
+        Some(signature) => signed::load(spec, signature, token),
+    }
 }
 
 /// Returns a program of this length that ends with these instructions. It jumps over the others by a branch that is never

@@ -54,6 +54,12 @@ pub(crate) enum OperationError {
     /// The verifier's log does not answer a survey.
     #[error("helper survey: {0}")]
     Survey(#[from] SurveyError),
+    /// The host did not provide a file that the call needs.
+    #[error(
+        "the host made no {0}: it signs with a kernel's built-in key only if it has built the kernel with one, as \
+         7.3-integrity"
+    )]
+    NoFile(String),
     /// An executor does not make this kind of attempt.
     #[error("an executor does not make this kind of attempt")]
     NotForExecutor,

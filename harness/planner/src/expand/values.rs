@@ -73,11 +73,7 @@ pub(crate) fn bytes(
         Some(read) => {
             problems.problem(key_path, format!("expected {size} bytes for {what} of this map, found {}", read.len()))
         }
-        None => problems.advise(
-            key_path,
-            "expected hexadecimal bytes",
-            "write pairs of hexadecimal digits, for example \"01 00 00 00\"",
-        ),
+        None => not_hex(key_path, problems),
     }
     None
 }
@@ -136,6 +132,20 @@ pub(crate) fn prog_target(text: &str, key_path: &KeyPath, problems: &mut Problem
         problems.advise(key_path, format!("`{}` is not a target", text.escape_debug()), advice);
     }
     read
+}
+
+/// Parses bytes in hexadecimal digits.
+pub(crate) fn hex(text: &str, key_path: &KeyPath, problems: &mut Problems<'_>) -> Option<Vec<u8>> {
+    let read = from_hex(text);
+    if read.is_none() {
+        not_hex(key_path, problems);
+    }
+    read
+}
+
+fn not_hex(key_path: &KeyPath, problems: &mut Problems<'_>) {
+    let advice = "write pairs of hexadecimal digits, for example \"01 00 00 00\"";
+    problems.advise(key_path, "expected hexadecimal bytes", advice);
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

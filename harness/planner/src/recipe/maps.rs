@@ -152,6 +152,7 @@ pub(super) fn create(draft: &mut Draft<'_, '_>, name: &str, arguments: MapArgume
         inner_map: None,
         map_extra: 0,
         types: MapTypes::None,
+        exclusive: None,
     }
 }
 

@@ -127,6 +127,7 @@ pub(super) fn load(draft: &mut Draft<'_, '_>, name: &str, attach: Option<&str>) 
         target: target(name, attach),
         types: None,
         maps: Vec::new(),
+        signature: None,
     }
 }
 

@@ -70,6 +70,17 @@ impl Kernel {
         Self { configuration: Configuration::of(&format!("{}CONFIG_AUDIT=y\n", FRAGMENTS.concat())), ..self }
     }
 
+    /// The same with the fragment of kernels that have a key of their own.
+    pub fn with_integrity(self) -> Self {
+        let fragment = include_str!("../../../../kernels/fragments/integrity.config");
+        self.configured(&(FRAGMENTS.concat() + fragment))
+    }
+
+    /// Stands for 6.18, which has signatures but does not cover maps by them: 6.12 by another name.
+    pub fn with_signatures_of_instructions() -> Self {
+        Self { name: "6.18", ..kernel("6.12") }
+    }
+
     /// Stands for the last kernel without tokens: 6.12 without what tokens added in 6.9.
     pub fn before_tokens() -> Self {
         let members = ["map_token_fd", "prog_token_fd", "btf_token_fd"];

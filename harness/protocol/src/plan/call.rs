@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     mount_option::MountOption,
     plan::{
-        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Verify,
+        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Signature, Verify,
         saved_objects::{SavedObjects, saved_objects},
         target::LinkTarget,
         token_command::TokenCommand,
@@ -99,6 +99,9 @@ calls! {
         /// The BTF types of its keys and values, for maps that need them.
         #[serde(default)]
         types: MapTypes,
+        /// `excl_prog_hash`: the SHA-256 sum of the instructions of the only program that may use it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exclusive: Option<[u8; 32]>,
     } => "map_create", objects(inner_map, types), token(MapCreate), global_effect(None);
     /// `BPF_PROG_LOAD`.
     ProgLoad {
@@ -121,6 +124,10 @@ calls! {
         /// `fd_array`: saved maps that instructions name by their index in this list (`BPF_PSEUDO_MAP_IDX`).
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         maps: Vec<String>,
+        /// Its signature. If it covers more than the instructions, the call names the length of `fd_array` as well, from
+        /// which the kernel knows the maps that are signed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
     } => "prog_load", objects(target, types, maps), token(ProgLoad), global_effect(None);
     /// `BPF_BTF_LOAD` of [`crate::blob`].
     BtfLoad => "btf_load", token(BtfLoad), global_effect(None);
@@ -420,6 +427,15 @@ calls! {
 }
 
 impl Call {
+    /// Returns the files in [`super::OBJECTS_FOLDER`] that it needs.
+    pub fn files(&self) -> Vec<&str> {
+        match self {
+            Self::Object(load) => load.files().map(String::as_str).collect(),
+            Self::ProgLoad { signature: Some(signature), .. } => signature.files().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns whether it is a call of `bpf(2)`, or several.
     pub const fn is_bpf(&self) -> bool {
         !matches!(

@@ -331,6 +331,7 @@ fn map_of(map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> Ca
         inner_map: None,
         map_extra: 0,
         types: MapTypes::None,
+        exclusive: None,
     }
 }
 
@@ -344,6 +345,7 @@ fn prog_of(prog_type: u32, attach_type: u32, body: Vec<u64>, target: ProgTarget,
         target,
         types: None,
         maps,
+        signature: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys of operations that load something or create maps.
 
-use harness_protocol::plan::{AttachTargetTiming, BpffsLocation, TokenPath};
+use harness_protocol::plan::{AttachTargetTiming, BpffsLocation, Keyring, SigningKey, TokenPath};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -45,6 +45,10 @@ operation! {
         /// The field `map_extra` of the call; by default 0.
         #[serde(default)]
         pub map_extra: Option<u32>,
+        /// The instructions of the only program that may use the map, in the form of `instructions` of `prog_load`
+        /// (Linux 6.18). A signature covers a map only if it is exclusive to the program, and frozen.
+        #[serde(default)]
+        pub exclusive: Option<Vec<String>>,
     }
 }
 
@@ -93,7 +97,29 @@ operation! {
         /// The license; by default `GPL`.
         #[serde(default)]
         pub license: Option<String>,
+        /// The signature of the program, such as `{ keyring = "session" }` (Linux 6.18). It needs `instructions`.
+        #[serde(default)]
+        pub signature: Option<Signature>,
     }
+}
+
+/// A signature of a program: PKCS#7 over its instructions and, since Linux 7.3, the contents of its maps.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// Whose signature it is.
+    #[serde(default)]
+    pub key: SigningKey,
+    /// Where the kernel looks for the key.
+    #[serde(default)]
+    pub keyring: Keyring,
+    /// The instructions that were signed; by default those of the program.
+    #[serde(default)]
+    pub instructions: Option<Vec<String>>,
+    /// The contents of the maps that were signed after them, in hexadecimal digits, such as `"2a000000"`; by default
+    /// none.
+    #[serde(default)]
+    pub contents: Option<String>,
 }
 
 operation! {

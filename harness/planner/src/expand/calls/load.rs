@@ -1,14 +1,16 @@
 //! Expands attempts that create maps or load programs.
 
+use harness_diagnostics::node::KeyPath;
 use harness_protocol::{
     blob,
-    plan::{Body, Call, MapTypes, ProgTarget, ProgTypes},
+    plan::{Body, Call, MapTypes, ProgTarget, ProgTypes, Signature},
 };
 use harness_scenario::{
-    attempt::{MapCreate, ProgLoad},
+    attempt::{self, MapCreate, ProgLoad},
     choice::Flag,
 };
 use harness_uapi::{resolver::ResolvedName, vocabulary::Kind};
+use sha2::{Digest as _, Sha256};
 
 use super::first_missing;
 use crate::{
@@ -54,7 +56,12 @@ impl ExpandContext<'_, '_> {
             .given("inner_map", op.inner_map.as_ref())
             .given("btf", op.btf.as_ref())
             .given("structure", op.structure.as_ref())
-            .given("map_extra", op.map_extra);
+            .given("map_extra", op.map_extra)
+            .given("exclusive", op.exclusive.as_ref().map(|lines| lines.concat().replace(' ', "")));
+        let exclusive = match &op.exclusive {
+            None => None,
+            Some(lines) => Some(self.bytes_of(lines, &current.key_path.key("exclusive"))?),
+        };
         let call = Call::MapCreate {
             map_type: found.number,
             key_size: shape.key_size,
@@ -64,6 +71,7 @@ impl ExpandContext<'_, '_> {
             inner_map,
             map_extra: op.map_extra.unwrap_or(0).into(),
             types,
+            exclusive: exclusive.map(|bytes| Sha256::digest(bytes).into()),
         };
         let missing = found.missing.clone();
         Some(ExpandedCall { missing, result: Some(Object::Map(shape)), ..made(label, call) })
@@ -136,6 +144,7 @@ impl ExpandContext<'_, '_> {
             target,
             types: self.prog_types(op, &found.name, current)?,
             maps: self.prog_maps(op, current)?,
+            signature: self.signature(op, current)?,
         };
         let label = prog_label(op, &found, attach.as_ref());
         let names: Vec<&ResolvedName> = std::iter::once(&found).chain(&attach).collect();
@@ -226,6 +235,30 @@ impl ExpandContext<'_, '_> {
         Some(Some(ProgTypes { btf: btf.clone(), functions }))
     }
 
+    #[expect(clippy::option_option, reason = "the outer one is a reported error, the inner one an absent key")]
+    fn signature(&mut self, op: &ProgLoad, current: &AttemptContext) -> Option<Option<Signature>> {
+        let Some(written) = &op.signature else { return Some(None) };
+        let key_path = current.key_path.key("signature");
+        let Some(own) = op.instructions.as_ref().filter(|_| op.length.is_none()) else {
+            let message = "`signature` needs `instructions`, and cannot be combined with `length`";
+            self.problems.problem(&key_path, message);
+            return None;
+        };
+        let signed_lines = written.instructions.as_ref().unwrap_or(own);
+        let mut signed = self.bytes_of(signed_lines, &key_path.key("instructions"))?;
+        if let Some(contents) = &written.contents {
+            signed.extend(values::hex(contents, &key_path.key("contents"), self.problems)?);
+        }
+        let sum: String = Sha256::digest(&signed)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let (key, keyring) = (written.key, written.keyring);
+        Some(Some(Signature { file: format!("{}-{sum}.p7s", key.name()), key, keyring, signed }))
+    }
+
+    fn bytes_of(&mut self, lines: &[String], key_path: &KeyPath) -> Option<Vec<u8>> {
+        let instructions = values::instructions(lines, key_path, self.problems)?;
+        Some(instructions.iter().flat_map(|instruction| instruction.to_le_bytes()).collect())
+    }
+
     fn prog_maps(&mut self, op: &ProgLoad, current: &AttemptContext) -> Option<Vec<String>> {
         let key_path = current.key_path.key("maps");
         for (index, name) in op.maps.iter().enumerate() {
@@ -246,6 +279,14 @@ fn link_attach(type_name: &str, usual: &ProgArguments, attach: Option<ResolvedNa
     own.or(usual.link_attach.map(str::to_owned)).or(loaded_for)
 }
 
+/// Returns whose signature it is and where the key is looked for, such as `own/session of 95… with 2a000000`.
+fn shown_signature(signature: &attempt::Signature) -> String {
+    let of = signature.instructions.as_ref().map(|lines| format!(" of {}", lines.concat().replace(' ', "")));
+    let with = signature.contents.as_ref().map(|contents| format!(" with {contents}"));
+    let (key, keyring) = (signature.key.name(), signature.keyring.name());
+    format!("{key}/{keyring}{}{}", of.unwrap_or_default(), with.unwrap_or_default())
+}
+
 fn prog_label(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>) -> AttemptLabel {
     AttemptLabel::new("prog_load")
         .word(&found.name)
@@ -258,5 +299,6 @@ fn prog_label(op: &ProgLoad, found: &ResolvedName, attach: Option<&ResolvedName>
         .given("btf", op.btf.as_ref())
         .given("maps", (!op.maps.is_empty()).then(|| op.maps.join(",")))
         .given("length", op.length)
+        .given("signature", op.signature.as_ref().map(shown_signature))
         .given("instructions", op.instructions.as_ref().map(|lines| lines.concat().replace(' ', "")))
 }
