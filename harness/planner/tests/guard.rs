@@ -103,6 +103,7 @@ fn an_attack_has_a_guard_and_a_canary() {
     insta::assert_snapshot!(attack(&pinned, &by_host("unlink_pin"), canary), @"by host: attack unlink_pin");
     insta::assert_snapshot!(attack(&guard(", early = true"), &by_host("unlink_pin"), canary), @"by host: attack unlink_pin");
     insta::assert_snapshot!(attack(&guard(""), &by_host("map_by_id"), canary), @"by host: attack map_by_id");
+    insta::assert_snapshot!(attack(&guard(", early = true"), &by_host("swap_maps"), canary), @"by host: attack swap_maps");
     insta::assert_snapshot!(attack("", &by_host("kill"), canary), @"t.toml:4:1: there is no guard to attack (add `[vm] guard`)");
     insta::assert_snapshot!(attack(&guard(""), &by_host("umount"), canary), @"t.toml:5:1: this guard has no pins (add `pinned = true` to `[vm] guard`)");
     insta::assert_snapshot!(attack(&guard(", early = true"), &by_host("map_by_id"), canary), @"t.toml:5:1: the ids of an early guard's objects are not known (write `pinned = true` in place of `early = true`)");

@@ -1,10 +1,12 @@
-//! The guard where it cannot be put in force, early or late: it says why, and the policy decides whether the machine goes on.
+//! The guard where it cannot be put in force, early or late: it says why, and the policy decides whether the machine goes on. And
+//! where the kernel ends every process: it stays in force.
 
 mod built;
 
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -12,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use harness_builder::{
     cache::Cache,
-    guest_program::guard,
+    guest_program::guard::{self, GuardProgram},
     initramfs,
     kernel::{self, catalogue::Catalogue},
     pins::Pins,
@@ -29,7 +31,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use built::Built;
 
 /// The limit for a VM; even under software emulation on a busy machine it takes much less.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// The kernel before the LSM hooks of tokens and of loading, which came with Linux 6.9.
 const OLD: &str = "6.1-debian";
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         trial("without_bpf_in_the_list_of_lsms_the_machine_goes_on", without_bpf_lsm),
         trial("or_stops_if_the_policy_says_so", halted),
         old,
+        trial("a_hook_that_is_full_keeps_a_late_guard_out", full_hook),
+        trial("a_guard_stays_in_force_when_sysrq_ends_every_process", sysrq),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -100,25 +104,89 @@ fn without_hooks(built: &Built) -> Result<()> {
     Ok(())
 }
 
+/// The kernel runs 36 to 38 programs for a function (`BPF_MAX_TRAMP_LINKS`, `include/linux/bpf.h`). Other guards fill the hooks here.
+fn full_hook(built: &Built) -> Result<()> {
+    const COMMAND: &str = r"cd /mnt/vmtest
+        for number in $(seq 40); do
+            sleep 1000 | ./bpf-guard try --commands late.guard.toml >said 2>&1 &
+            for wait in $(seq 300); do grep -q 'ready\|^bpf-guard' said && break; sleep 0.1; done
+            grep -q ready said || break
+        done
+        echo guard $number
+        grep . said";
+    let folder = RunFolder::create(&built.runs)?;
+    let spec = prepared(built, folder.path(), POLICY)?;
+    let spec = VmSpec { memory_mib: 1536, command: COMMAND.to_owned(), ..spec };
+    let said = said(&spec, folder.path().join("worker"))?;
+    insta::assert_snapshot!(said, @"
+    guard 39
+    bpf-guard: attaching guard_bpf: failed to attach BPF program
+    libbpf: prog 'guard_bpf': failed to attach: -E2BIG
+    the command ended
+    ");
+    Ok(())
+}
+
+/// Nothing is left of the guard but its links: the reader has ended, and process 1 has no descriptor of it.
+fn sysrq(built: &Built) -> Result<()> {
+    const POLICY: &str =
+        "version = 1\nmode = \"enforce\"\n[[rule]]\ncmds = [\"map_create\"]\ndeny = true\n[[rule]]\nallow = true\n";
+    const INIT: &str = r#"#!/bin/sh
+        mount -t proc proc /proc
+        mount -t sysfs sys /sys
+        mount -t devtmpfs dev /dev
+        mount -t securityfs security /sys/kernel/security
+        exec >/dev/console 2>&1
+        late() {
+            /bpf-guard try --commands /late.guard.toml </dev/null 2>&1 | grep -o 'ready\|^bpf-guard: .*' | sed "s/^/init: $1: /"
+        }
+        late "a guard alone"
+        mkdir -p /run/guard
+        /bpf-guard early --policy /late.guard.toml --bpffs /run/guard && echo "init: the guard is in force"
+        sleep 1000 | /bpf-guard try --commands >/tmp/records &
+        for wait in $(seq 300); do grep -q ready /tmp/records && break; sleep 0.1; done
+        pidof bpf-guard sleep | wc -w | sed 's/^/init: processes: /'
+        late "another one"
+        echo i >/proc/sysrq-trigger
+        wait
+        pidof bpf-guard sleep | wc -w | sed 's/^/init: processes: /'
+        late "another one"
+        echo o >/proc/sysrq-trigger
+        sleep 1000
+        "#;
+    let folder = RunFolder::create(&built.runs)?;
+    let spec = prepared(built, folder.path(), POLICY)?;
+    let root = folder.path().join("root");
+    for name in [GUARD_PROGRAM, "late.guard.toml"] {
+        fs::copy(folder.path().join("share").join(name), root.join(name))?;
+    }
+    fs::write(root.join("sysrq"), INIT)?;
+    fs::set_permissions(root.join("sysrq"), fs::Permissions::from_mode(0o755))?;
+    let kernel_args = spec.kernel_args.iter().cloned().chain(["init=/sysrq".to_owned()]).collect();
+    let said = said(&VmSpec { kernel_args, command: "true".to_owned(), ..spec }, folder.path().join("worker"))?;
+    insta::assert_snapshot!(said, @"
+    init: a guard alone: ready
+    init: the guard is in force
+    init: processes: 2
+    init: another one: bpf-guard: loading the guard's programs: Operation not permitted (os error 1)
+    init: processes: 0
+    init: another one: bpf-guard: loading the guard's programs: Operation not permitted (os error 1)
+    the VM ended
+    ");
+    Ok(())
+}
+
 /// Boots with an early guard and then tries a late one. Returns what they said, and how the VM ended.
 fn run(built: &Built, on_failure: &str, arguments: &[&str]) -> Result<String> {
     let folder = RunFolder::create(&built.runs)?;
     let path = |name: &str| folder.path().join(name);
-    ["share", "worker"].iter().try_for_each(|name| fs::create_dir(path(name)))?;
-    built.image.private_copy(&built.guest, &path("root"))?;
-    let program = guard::find_built(Project::find()?.root(), &Cache::from_env()?)?;
-    let program = program.context("the guard's program is not built: `cargo xtask run --filter 'guard/*'`")?;
     let policy = format!("{POLICY}[guard]\non_failure = \"{on_failure}\"\n");
-    fs::copy(program.path(), path("share").join(GUARD_PROGRAM))?;
-    fs::write(path("share/late.guard.toml"), &policy)?;
+    let spec = prepared(built, folder.path(), &policy)?;
     fs::write(path("share/logins.guard.toml"), policy.replace("allow =", "loginuid = 'unset'\nallow ="))?;
     let early = Guard { early: true, ..Guard::new(policy) };
-    initramfs::with_guard(&built.kernel, &built.guest, &program, &early, &path("initramfs"))?;
-    let spec = built.spec().map_err(|error| anyhow::anyhow!("{error}"))?;
+    initramfs::with_guard(&built.kernel, &built.guest, &program()?, &early, &path("initramfs"))?;
     let kernel_args = spec.kernel_args.iter().cloned().chain(arguments.iter().map(|&argument| argument.to_owned()));
     let spec = VmSpec {
-        root: path("root"),
-        share: path("share"),
         qemu_args: vec!["-initrd".to_owned(), path("initramfs").display().to_string()],
         kernel_args: kernel_args.collect(),
         command: "cd /mnt/vmtest; for policy in late logins; do ./bpf-guard try $policy.guard.toml 2>&1; done"
@@ -126,6 +194,22 @@ fn run(built: &Built, on_failure: &str, arguments: &[&str]) -> Result<String> {
         ..spec
     };
     said(&spec, path("worker"))
+}
+
+fn program() -> Result<GuardProgram> {
+    let program = guard::find_built(Project::find()?.root(), &Cache::from_env()?)?;
+    program.context("the guard's program is not built: `cargo xtask run --filter 'guard/*'`")
+}
+
+/// Returns a VM whose folders are below this one; the shared one has the program and a policy.
+fn prepared(built: &Built, folder: &Path, policy: &str) -> Result<VmSpec> {
+    let path = |name: &str| folder.join(name);
+    ["share", "worker"].iter().try_for_each(|name| fs::create_dir(path(name)))?;
+    built.image.private_copy(&built.guest, &path("root"))?;
+    fs::copy(program()?.path(), path("share").join(GUARD_PROGRAM))?;
+    fs::write(path("share/late.guard.toml"), policy)?;
+    let spec = built.spec().map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(VmSpec { root: path("root"), share: path("share"), ..spec })
 }
 
 fn said(spec: &VmSpec, folder: PathBuf) -> Result<String> {

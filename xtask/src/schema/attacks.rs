@@ -14,7 +14,7 @@ use super::reference::cell;
 const LIST: &str = "xtask/attacks.toml";
 /// Scenarios below it attack the guard; each belongs to a row.
 const FOLDER: &str = "guard/attacks/";
-/// What the name of the same attack without self-protection ends with.
+/// What the name of the same attack under a policy that does not stop it ends with.
 const TWIN: &str = "-unprotected";
 
 /// Whether an attack is stopped.
@@ -265,7 +265,7 @@ impl Page<'_> {
         text.push_str(
             "\n## What was attempted\n\n\
              The verdicts are those of the snapshots, which each default kernel must give; where one differs, it is named.\n\n\
-             | scenario | attack | verdict | the guard then | without self-protection | the guard then |\n\
+             | scenario | attack | verdict | the guard then | without that protection | the guard then |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         );
         for (name, snapshots) in self.snapshots {
@@ -354,7 +354,7 @@ mod tests {
 
         The verdicts are those of the snapshots, which each default kernel must give; where one differs, it is named.
 
-        | scenario | attack | verdict | the guard then | without self-protection | the guard then |
+        | scenario | attack | verdict | the guard then | without that protection | the guard then |
         | --- | --- | --- | --- | --- | --- |
         | [`attacks/kill`](../scenarios/guard/attacks/kill.toml) | `kill` | denied EPERM by kill (guard: the guard's process) | in force | allowed: the process has ended | gone |
         ");

@@ -3,6 +3,7 @@
 //! A control makes the same attack on something of the same kind that is the actor's own: it shows whether the kernel does
 //! such a thing at all.
 
+mod calls;
 mod objects;
 mod pins;
 mod process;
@@ -18,7 +19,7 @@ use crate::{error::SysError, target::Target};
 use stand_in::StandIn;
 
 /// What an attack led to, if that is the same in every run; or the call that failed.
-type Attacked = Result<Option<&'static str>, SysError>;
+type Attacked = Result<Option<String>, SysError>;
 
 /// Attacks the target; without one, what stands in for it.
 pub(crate) fn make(way: Attack, target: Option<&Target>) -> Result<AttemptResult, OperationError> {
@@ -34,9 +35,10 @@ pub(crate) fn make(way: Attack, target: Option<&Target>) -> Result<AttemptResult
         AttackTarget::Pins => pins::attack(way, target),
         AttackTarget::Objects => objects::attack(way, target),
         AttackTarget::Process => process::attack(way, target),
+        AttackTarget::Calls => calls::attack(way, stand_in::hook()?),
     };
     Ok(match attacked {
-        Ok(detail) => AttemptResult { answer: Answer::Ok { detail: detail.map(str::to_owned) }, fd: None },
+        Ok(detail) => AttemptResult { answer: Answer::Ok { detail }, fd: None },
         Err(error) => stepped(Err(error)),
     })
 }

@@ -67,7 +67,13 @@ impl Kernel {
 
     /// Stands for a distribution's kernel: the same, with what only those have of what scenarios require.
     pub fn of_a_distribution(self) -> Self {
-        Self { configuration: Configuration::of(&format!("{}CONFIG_AUDIT=y\n", FRAGMENTS.concat())), ..self }
+        Self {
+            configuration: Configuration::of(&format!(
+                "{}CONFIG_AUDIT=y\nCONFIG_CROSS_MEMORY_ATTACH=y\n",
+                FRAGMENTS.concat()
+            )),
+            ..self
+        }
     }
 
     /// The same with the fragment of kernels that have a key of their own.

@@ -11,6 +11,8 @@ pub enum AttackTarget {
     Objects,
     /// The process of a guard that nothing pins; otherwise the one that reads its records.
     Process,
+    /// What it decides about calls.
+    Calls,
 }
 
 /// Declares the ways, each with its name in scenario files and its target.
@@ -51,6 +53,8 @@ ways! {
     MapById => "map_by_id", Objects;
     /// `BPF_MAP_UPDATE_ELEM` of the policy's first rule, with zeros.
     MapUpdate => "map_update", Objects;
+    /// `mmap(2)` of the rings, and a store of the position up to which they are read, as it is.
+    RingMmap => "ring_mmap", Objects;
     /// `mmap(2)` of the programs' variables, and a store that makes the programs let everything pass.
     MapMmap => "map_mmap", Objects;
     /// `unlink(2)` of each pin.
@@ -75,10 +79,24 @@ ways! {
     PidfdGetfd => "pidfd_getfd", Process;
     /// `pidfd_send_signal(2)` with `SIGKILL`.
     PidfdSendSignal => "pidfd_send_signal", Process;
+    /// `process_vm_writev(2)` of a zero over the last byte of its stack, which is one.
+    ProcessVmWritev => "process_vm_writev", Process;
     /// `kill(2)` with `SIGKILL`.
     Kill => "kill", Process;
     /// A move into a cgroup of its own, and a write to that cgroup's `cgroup.kill`.
     CgroupKill => "cgroup_kill", Process;
+    /// `prlimit(2)` of its time on a processor (`RLIMIT_CPU`) to a second, and calls that give it something to do.
+    RlimitCpu => "rlimit_cpu", Process;
+    /// 1000 in its `oom_score_adj`, and `f` in `/proc/sysrq-trigger`: the kernel ends the first process that it would end for
+    /// want of memory.
+    OomKill => "oom_kill", Process;
+    /// `BPF_PROG_LOAD` of a program on the LSM hook `bpf` that refuses the attacker's calls, attaching it, and a call.
+    LsmProgram => "lsm_program", Calls;
+    /// Programs on the LSM hook `bpf`, until the kernel attaches no more.
+    FillHook => "fill_hook", Calls;
+    /// `BPF_PROG_LOAD` of programs with a map of the attacker's, while another process swaps the map's descriptor in their
+    /// `fd_array` for that of another user's map and back, 10,000 times during these calls.
+    SwapMaps => "swap_maps", Calls;
 }
 
 #[cfg(test)]

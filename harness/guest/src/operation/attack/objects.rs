@@ -3,7 +3,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use harness_protocol::{errno::Errno, plan::Attack};
@@ -19,6 +19,8 @@ use crate::{
 
 /// The map of the policy's rules, which nobody may write once the guard is in force.
 const RULES: &str = "rules";
+/// The rings of records.
+const RINGS: [&str; 2] = ["denials", "calls"];
 /// What libbpf calls the map of the programs' variables: the object's name and the section.
 const VARIABLES: &str = "guard.bss";
 /// The offset of `armed` in `struct guard_state` (`abi.h` of the guard).
@@ -37,12 +39,17 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     let refused = opened.iter().filter(|opened| opened.is_err()).count();
     let all = opened.len();
     let (opened, mut errors): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    let opened: Vec<OwnedFd> = opened.into_iter().flatten().collect();
     match (way, refused) {
         (_, refused) if refused == all => Err(errors.swap_remove(0).expect_err("it is among the errors")),
-        (Attack::MapUpdate, _) => update(named(opened, target, RULES)?.as_fd()),
-        (Attack::MapMmap, _) => disarm(named(opened, target, VARIABLES)?.as_fd()),
+        (Attack::MapUpdate, _) => update(named(&opened, target, RULES)?),
+        (Attack::MapMmap, _) => disarm(named(&opened, target, VARIABLES)?),
+        (Attack::RingMmap, _) => {
+            RINGS.iter().try_for_each(|ring| move_position(named(&opened, target, ring)?))?;
+            Ok(None)
+        }
         (_, 0) => Ok(None),
-        _ => Ok(Some("some of them")),
+        _ => Ok(Some("some of them".to_owned())),
     }
 }
 
@@ -55,10 +62,10 @@ fn open(command: u32, id: u32) -> Result<OwnedFd, Errno> {
 }
 
 /// Returns the map of this name; of what stands in for the guard, any.
-fn named(opened: Vec<Result<OwnedFd, SysError>>, target: &Target, name: &str) -> Result<OwnedFd, SysError> {
-    for map in opened.into_iter().flatten() {
+fn named<'m>(opened: &'m [OwnedFd], target: &Target, name: &str) -> Result<BorrowedFd<'m>, SysError> {
+    for map in opened {
         if target.is_stand_in || info(map.as_fd())?.0 == name {
-            return Ok(map);
+            return Ok(map.as_fd());
         }
     }
     Err(Errno::from_raw(libc::ENOENT)).during(|| format!("open map {name}"))
@@ -94,17 +101,32 @@ fn update(map: BorrowedFd<'_>) -> Attacked {
 
 /// Sets the variable to 0 without which the programs do nothing.
 fn disarm(map: BorrowedFd<'_>) -> Attacked {
-    const LENGTH: usize = ARMED + size_of::<AtomicU32>();
+    at(map, ARMED, |armed: &AtomicU32| armed.store(0, Ordering::SeqCst))?;
+    Ok(None)
+}
+
+/// Stores the position up to which a ring is read, at its beginning: the one that is there, so that no record is lost.
+fn move_position(ring: BorrowedFd<'_>) -> Result<(), SysError> {
+    at(ring, 0, |position: &AtomicU64| {
+        let now = position.load(Ordering::SeqCst);
+        let _ = position.compare_exchange(now, now, Ordering::SeqCst, Ordering::SeqCst);
+    })
+}
+
+/// Maps the first page of a map for writing, and does something with the number at this offset.
+fn at<T>(map: BorrowedFd<'_>, offset: usize, change: impl FnOnce(&T)) -> Result<(), SysError> {
+    const PAGE: usize = 4096;
+    debug_assert!(offset + size_of::<T>() <= PAGE && offset.is_multiple_of(align_of::<T>()), "it lies within the page");
     let access = ProtFlags::READ | ProtFlags::WRITE;
     #[allow(unsafe_code)]
     // SAFETY: a new mapping, at an address of the kernel's choice.
-    let memory = unsafe { rustix::mm::mmap(ptr::null_mut(), LENGTH, access, MapFlags::SHARED, map, 0) };
+    let memory = unsafe { rustix::mm::mmap(ptr::null_mut(), PAGE, access, MapFlags::SHARED, map, 0) };
     let memory = NonNull::new(memory.during(|| "mmap")?).ok_or(Errno::EINVAL).during(|| "mmap")?;
     #[allow(unsafe_code)]
-    // SAFETY: the number lies within the mapping, is aligned, and is accessed atomically; the mapping ends afterwards.
+    // SAFETY: the number lies within the mapping, is aligned, and is of an atomic type; the mapping ends afterwards.
     unsafe {
-        memory.byte_add(ARMED).cast::<AtomicU32>().as_ref().store(0, Ordering::SeqCst);
-        let _ = rustix::mm::munmap(memory.as_ptr(), LENGTH);
+        change(memory.byte_add(offset).cast::<T>().as_ref());
+        let _ = rustix::mm::munmap(memory.as_ptr(), PAGE);
     }
-    Ok(None)
+    Ok(())
 }

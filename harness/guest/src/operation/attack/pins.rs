@@ -138,10 +138,10 @@ fn what_is_left(target: &Target) -> Attacked {
     let [links, programs] = [&target.links, &target.programs].map(|ids| ids.iter().copied().collect::<BTreeSet<u32>>());
     loop {
         if target::ids(Kind::Link)?.is_disjoint(&links) && target::ids(Kind::Program)?.is_disjoint(&programs) {
-            return Ok(Some("the guard's links are gone"));
+            return Ok(Some("the guard's links are gone".to_owned()));
         }
         if Instant::now() >= deadline {
-            return Ok(Some("the guard's links are there"));
+            return Ok(Some("the guard's links are there".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,18 +1,22 @@
 //! Attacks on a process.
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use harness_protocol::{errno::Errno, plan::Attack};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags},
-    process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions},
 };
 
 use super::Attacked;
 use crate::{
+    bpf::{self, MapSpec},
     cgroup,
-    error::{During, last_errno},
+    error::{During, SysError, last_errno},
     pseudofile,
     target::Target,
 };
@@ -37,19 +41,65 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
             rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).during(|| "pidfd_send_signal")?;
         }
         Attack::Kill => rustix::process::kill_process(pid, Signal::KILL).during(|| "kill")?,
+        Attack::ProcessVmWritev => return write_stack(pid),
         Attack::CgroupKill => {
             let group = apart.insert(cgroup::Apart::new(format!("attack-{}", target.pid))?);
             pseudofile::write_at(&*group, "cgroup.procs", &target.pid.to_string())?;
             pseudofile::write_at(&*group, "cgroup.kill", "1")?;
         }
+        Attack::RlimitCpu => {
+            let second = Rlimit { current: Some(1), maximum: Some(1) };
+            rustix::process::prlimit(Some(pid), Resource::Cpu, second).during(|| "prlimit RLIMIT_CPU")?;
+            if !target.is_stand_in {
+                keep_busy(&pidfd)?;
+            }
+        }
+        Attack::OomKill => {
+            pseudofile::write(&format!("/proc/{}/oom_score_adj", target.pid), "1000")?;
+            pseudofile::write("/proc/sysrq-trigger", "f")?;
+        }
         _ => unreachable!("`Attack::target` says that it is aimed at something else"),
     }
-    if target.is_stand_in {
+    // Whoever is first when the kernel looks for a process to end must still be this one.
+    if target.is_stand_in && way != Attack::OomKill {
         return Ok(None);
     }
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     let ended = poll(&mut [PollFd::new(&pidfd.as_fd(), PollFlags::IN)], Some(&patience)).during(|| "poll a pidfd")?;
-    Ok(Some(if ended > 0 { "the process has ended" } else { "the process lives" }))
+    Ok(Some(if ended > 0 { "the process has ended" } else { "the process lives" }.to_owned()))
+}
+
+/// Makes calls for the guard to record, so that its reader runs: the kernel looks at the limit only then.
+fn keep_busy(pidfd: impl AsFd) -> Result<(), SysError> {
+    let deadline = Instant::now() + PATIENCE;
+    let soon = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    while Instant::now() < deadline {
+        // A map without a type: the hook is called, and nothing is made.
+        let _ = bpf::map_create(MapSpec::default(), None);
+        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&soon)).during(|| "poll a pidfd")? > 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a zero over the last byte of a process's stack, which is one: the kernel leaves the last eight bytes empty
+/// (`__bprm_mm_init`, `fs/exec.c` of 6.12).
+fn write_stack(pid: Pid) -> Attacked {
+    let pid = pid.as_raw_nonzero().get();
+    let end = |line: &str| {
+        let (_, end) = line.strip_suffix("[stack]")?.split_once(' ')?.0.split_once('-')?;
+        usize::from_str_radix(end, 16).ok()
+    };
+    let maps = pseudofile::read(&format!("/proc/{pid}/maps"))?;
+    let end = maps.lines().find_map(end).ok_or(Errno::from_raw(libc::ENOENT)).during(|| "find the stack")?;
+    let zero = 0_u8;
+    let local = libc::iovec { iov_base: (&raw const zero).cast_mut().cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: (end - 1) as *mut libc::c_void, iov_len: 1 };
+    #[allow(unsafe_code)]
+    // SAFETY: the kernel reads one byte here.
+    let written = unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    if written < 0 { Err(last_errno()) } else { Ok(None) }.during(|| "process_vm_writev")
 }
 
 /// How long a process may take to end.

@@ -39,6 +39,7 @@ impl StandIn {
             AttackTarget::Process => stand_in.sleep()?,
             AttackTarget::Objects => stand_in.make_objects()?,
             AttackTarget::Pins => stand_in.pin(way)?,
+            AttackTarget::Calls => {}
         }
         Ok(stand_in)
     }
@@ -63,7 +64,7 @@ impl StandIn {
     fn make_objects(&mut self) -> Result<(), OperationError> {
         let map = map().during(|| "BPF_MAP_CREATE")?;
         self.target.maps.push(id_of(&map, "map_id:")?);
-        let (program, link) = lsm_link()?;
+        let (program, link) = lsm_link(hook()?, &bpf::returning(0))?;
         self.target.programs.push(id_of(&program, "prog_id:")?);
         self.target.links.push(id_of(&link, "link_id:")?);
         self._objects = vec![map, program, link];
@@ -80,7 +81,7 @@ impl StandIn {
         rustix::fs::mkdir(&*bpffs, Mode::RWXU).during(|| "mkdir")?;
         rustix::mount::mount("stand-in", &*bpffs, "bpf", none, None).during(|| "mount bpf")?;
         let pinned = match way {
-            Attack::LinkDetach => lsm_link()?.1,
+            Attack::LinkDetach => lsm_link(hook()?, &bpf::returning(0))?.1,
             _ => map().during(|| "BPF_MAP_CREATE")?,
         };
         let path = CString::new(format!("{bpffs}/pin")).expect("a path has no zeros");
@@ -105,7 +106,7 @@ impl Drop for StandIn {
 }
 
 /// Makes a map whose value can be mapped, and has room for what an attack writes.
-fn map() -> Result<OwnedFd, harness_protocol::errno::Errno> {
+pub(super) fn map() -> Result<OwnedFd, harness_protocol::errno::Errno> {
     let spec = MapSpec {
         map_type: sys::BPF_MAP_TYPE_ARRAY,
         key_size: 4,
@@ -117,14 +118,18 @@ fn map() -> Result<OwnedFd, harness_protocol::errno::Errno> {
     bpf::map_create(spec, None)
 }
 
-/// Attaches a program to an LSM hook that lets everything pass. Returns the program and the link.
-fn lsm_link() -> Result<(OwnedFd, OwnedFd), OperationError> {
-    let target = kernel_types::known().id(&LsmHook::Bpf.function()).map_err(OperationError::Type)?;
+/// Returns the LSM hook that programs of attackers are attached to, by the id of its function.
+pub(super) fn hook() -> Result<u32, OperationError> {
+    kernel_types::known().id(&LsmHook::Bpf.function()).map_err(OperationError::Type)
+}
+
+/// Attaches a program to an LSM hook. Returns the program and the link.
+pub(super) fn lsm_link(hook: u32, body: &[u64]) -> Result<(OwnedFd, OwnedFd), SysError> {
     let spec = ProgSpec {
         prog_type: sys::BPF_PROG_TYPE_LSM,
         expected_attach_type: sys::BPF_LSM_MAC,
-        target,
-        body: &bpf::returning(0),
+        target: hook,
+        body,
         ..ProgSpec::PLAIN
     };
     let program = bpf::prog_load(spec, None).during(|| "BPF_PROG_LOAD")?;
@@ -135,6 +140,6 @@ fn lsm_link() -> Result<(OwnedFd, OwnedFd), OperationError> {
     Ok((program, link))
 }
 
-fn id_of(object: &OwnedFd, field: &str) -> Result<u32, SysError> {
+pub(super) fn id_of(object: &OwnedFd, field: &str) -> Result<u32, SysError> {
     Ok(number_of(&pseudofile::read(&format!("/proc/self/fdinfo/{}", object.as_raw_fd()))?, field))
 }
