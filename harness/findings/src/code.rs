@@ -176,6 +176,9 @@ codes! {
     /// A rule of the guard allows every program to those whom it takes, which is right for those who are trusted with the
     /// machine.
     AllowsEverything = "allows-everything", Note, "a rule that allows every program";
+    /// A known loader is a file by its device and inode: what is written into that file later is the known loader too. A digest
+    /// by fs-verity or IMA knows the contents.
+    IdentityByInode = "identity-by-inode", Warning, "a known loader that is a file, whatever is in it";
     /// The policy switches the guard's self-protection and its hard rule off. That is for tests, which show what an attack does
     /// without them: root can remove the guard.
     UnprotectedGuard = "unprotected-guard", Warning, "a guard that does not protect itself";

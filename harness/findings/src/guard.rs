@@ -11,6 +11,7 @@ use std::{
 
 use guard_policy::{
     Action, Caller, Compiled, Decision, Family, FindingKind, Rule, Userns,
+    layout::ANY_LOADER,
     layout::{Reason, Verdict},
 };
 use harness_diagnostics::report::Report;
@@ -76,6 +77,7 @@ fn code(kind: FindingKind) -> Code {
         FindingKind::AllowsAnyTarget => Code::AllowsAnyTarget,
         FindingKind::AllowsModules => Code::AllowsModules,
         FindingKind::AllowsEverything => Code::AllowsEverything,
+        FindingKind::IdentityByInode => Code::IdentityByInode,
         FindingKind::Unprotected => Code::UnprotectedGuard,
         FindingKind::NameNotOnKernel => Code::NameNotOnKernel,
     }
@@ -230,6 +232,9 @@ fn caller(policy: &Policy, rule: Option<&Rule>) -> Caller {
         loginuid: rule.map_or(u32::MAX, |rule| first(&rule.loginuid, u32::MAX)),
         initial_userns: rule.is_none_or(|rule| rule.userns != Some(Userns::NotInitial)),
         cgroup: cgroup.unwrap_or_else(|| "/".to_owned()),
+        loader: rule
+            .and_then(|rule| rule.loaders.first())
+            .map_or(0, |loader| if *loader == ANY_LOADER { 1 } else { *loader }),
         is_guard: false,
     }
 }
@@ -244,6 +249,9 @@ fn in_words(caller: &Caller) -> String {
     }
     if !caller.initial_userns {
         text += ", in a user namespace";
+    }
+    if caller.loader != 0 {
+        text += &format!(", known loader {}", caller.loader);
     }
     text
 }

@@ -10,7 +10,7 @@
 #define GUARD_ABI_H
 
 /* Raised when the meaning of anything in this file changes. */
-#define GUARD_ABI 2
+#define GUARD_ABI 3
 
 #define GUARD_MOST_RULES 512
 #define GUARD_MOST_PROFILES 64
@@ -19,6 +19,8 @@
 #define GUARD_CGROUP_NAME 64
 #define GUARD_ATTACH_TYPES 128
 #define GUARD_HELPERS 256
+#define GUARD_MOST_LOADERS 32
+#define GUARD_FILE_NAME 64
 
 /* Of the policy as a whole; a part of `constants`, so that the kernel removes what a policy does not ask for. */
 struct guard_settings {
@@ -35,7 +37,9 @@ struct guard_settings {
 	__u8 no_reader_deny;
 	/* 1: the guard protects its own objects, mounts and processes, and the hard rule holds. 0 only in tests. */
 	__u8 self_protection;
-	__u8 reserved[3];
+	/* The number of entries of `loaders` that count. */
+	__u8 loaders;
+	__u8 reserved[2];
 	__u64 patience_ns;
 	/* Commands (bit per number) that are only counted while they are allowed. */
 	__u64 count_only;
@@ -66,7 +70,30 @@ struct guard_rule {
 	__u8 userns; /* enum guard_userns */
 	__u8 action; /* enum guard_action */
 	__u8 mode;   /* enum guard_mode */
-	__u8 reserved[7];
+	/* 0: whatever program calls; GUARD_ANY_LOADER: any known loader; otherwise 1 + index into `loaders`. */
+	__u8 loader;
+	__u8 reserved[6];
+};
+
+#define GUARD_ANY_LOADER 255
+
+/* What a file is known by: its device and inode, its hash by IMA, or its digest by fs-verity. */
+enum guard_identity { GUARD_IDENTITY_INODE, GUARD_IDENTITY_IMA, GUARD_IDENTITY_FS_VERITY };
+
+/* Map `loaders`: only files of these names are hashed when they are executed. */
+struct guard_loader {
+	__u32 identity; /* enum guard_identity */
+	/* The length of the name in bytes, without the terminating zero. */
+	__u32 length;
+	/* The last name of its path, zero-padded. */
+	char name[GUARD_FILE_NAME];
+};
+
+/* Map `identities`: what known loaders are known by. Value, a __u8: 1 + index into `loaders`. */
+struct guard_identity_key {
+	__u32 identity; /* enum guard_identity */
+	/* SHA-256; or device (as the kernel has it) and inode, 8 bytes each, and zeros. */
+	__u8 value[32];
 };
 
 /* Map `cgroups`: a path below the root of the unified hierarchy; a task in it or anywhere below is in it. */
@@ -190,6 +217,7 @@ enum guard_reason {
 	GUARD_OWN_LINK,         /* what: id */
 	GUARD_OWN_BPFFS,        /* what: inode */
 	GUARD_OWN_PROCESS,      /* what: process id */
+	GUARD_KNOWN_LOADER,     /* what: id of the process that runs it */
 };
 
 /* Bits of `flags` of a record. */
@@ -276,7 +304,7 @@ struct guard_record {
 	__u32 lost;
 	__u16 profile; /* index + 1; 0 for none */
 	__u8 flags;
-	__u8 reserved;
+	__u8 loader; /* index + 1; 0 for none */
 	char comm[16];
 	union {
 		struct guard_prog prog; /* hooks prog_load, prog */
@@ -329,7 +357,10 @@ struct guard_constants {
 	__u8 has_kernel_argument;
 	/* 1: rules ask for cgroups. */
 	__u8 has_cgroups;
-	__u8 reserved[5];
+	/* 1: loaders are known by IMA, by fs-verity. */
+	__u8 has_ima;
+	__u8 has_fs_verity;
+	__u8 reserved[3];
 	struct guard_settings settings;
 };
 

@@ -26,6 +26,7 @@ struct caller {
 	__u32 uid;
 	__u32 loginuid;
 	bool in_initial_userns;
+	__u8 loader;
 };
 
 /* No login, as the kernel writes it. */
@@ -81,6 +82,17 @@ static __always_inline bool is_reader(struct task_struct *task)
 	return is_process(task, state.reader_tgid, state.reader_start);
 }
 
+/* Returns the known loader that a task runs, 1 + its index; 0 for a stranger. */
+static __always_inline __u8 loader_of(struct task_struct *task)
+{
+	struct identity *identity;
+
+	if (!constants.settings.loaders)
+		return 0;
+	identity = bpf_task_storage_get(&identities_of_tasks, task, 0, 0);
+	return identity ? identity->loader : 0;
+}
+
 static __always_inline void describe_caller(struct caller *caller)
 {
 	struct task_struct *task = current_task();
@@ -90,6 +102,7 @@ static __always_inline void describe_caller(struct caller *caller)
 	caller->uid = uid_of(task);
 	caller->loginuid = loginuid_of(task);
 	caller->in_initial_userns = userns && userns->level == 0;
+	caller->loader = loader_of(bpf_get_current_task_btf());
 }
 
 /* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */

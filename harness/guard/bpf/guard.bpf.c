@@ -15,6 +15,7 @@
 #include "policy.h"
 #include "record.h"
 #include "scan.h"
+#include "identity.h"
 
 /* Returns an argument of a hook as a number. The verifier takes every pointer among them for non-NULL, so that a
  * comparison in C would be removed. */
@@ -446,13 +447,13 @@ int BPF_PROG(guard_move_mount, struct path *from)
 	return refuse_bpffs(GUARD_HOOK_MOVE_MOUNT, NULL);
 }
 
-static __always_inline int refuse_process(__u8 hook, struct task_struct *task)
+static __always_inline int refuse_process(__u8 hook, __u16 reason, struct task_struct *task)
 {
 	struct event event = {};
 
 	start_event(&event, hook);
 	event.cmd = NO_CMD;
-	return refuse_hard(&event, GUARD_OWN_PROCESS, task->tgid);
+	return refuse_hard(&event, reason, task->tgid);
 }
 
 static __always_inline bool is_own_process(struct task_struct *task)
@@ -465,9 +466,16 @@ static __always_inline bool is_own_process(struct task_struct *task)
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(guard_ptrace, struct task_struct *child, unsigned int mode)
 {
-	if (is_off() || !(mode & PTRACE_MODE_ATTACH) || !is_own_process(child))
+	__u8 loader;
+
+	if (is_off() || !(mode & PTRACE_MODE_ATTACH))
 		return 0;
-	return refuse_process(GUARD_HOOK_PTRACE, child);
+	if (is_own_process(child))
+		return refuse_process(GUARD_HOOK_PTRACE, GUARD_OWN_PROCESS, child);
+	loader = loader_of(child);
+	if (!loader || !self_protection() || loader == loader_of(bpf_get_current_task_btf()))
+		return 0;
+	return refuse_process(GUARD_HOOK_PTRACE, GUARD_KNOWN_LOADER, child);
 }
 
 /* Process 1 may end the daemon: it does so when it stops services. Enforcement does not hang on the daemon. */
@@ -476,7 +484,7 @@ int BPF_PROG(guard_task_kill, struct task_struct *task, void *info, int signal)
 {
 	if (is_off() || !signal || !is_own_process(task) || current_tgid() == 1)
 		return 0;
-	return refuse_process(GUARD_HOOK_TASK_KILL, task);
+	return refuse_process(GUARD_HOOK_TASK_KILL, GUARD_OWN_PROCESS, task);
 }
 
 /* The hook of prlimit(2) and setrlimit(2); a limit of processor time ends a process. */
@@ -485,7 +493,68 @@ int BPF_PROG(guard_task_setrlimit, struct task_struct *task)
 {
 	if (is_off() || !is_own_process(task) || current_tgid() == 1)
 		return 0;
-	return refuse_process(GUARD_HOOK_TASK_SETRLIMIT, task);
+	return refuse_process(GUARD_HOOK_TASK_SETRLIMIT, GUARD_OWN_PROCESS, task);
+}
+
+/* --- known loaders: loaded only if the policy has some --- */
+
+/* Called once an exec has found the file that will run: of a script, its interpreter. What is found counts when the program
+ * is in place, or a failed exec would leave it to the old one. A process that is traced is its tracer's. */
+SEC("lsm.s/bprm_creds_from_file")
+int BPF_PROG(guard_exec, struct linux_binprm *bprm)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct identity *identity = identity_of(task, 0);
+	struct file *file = bprm->file;
+	__u32 kinds;
+	__u8 loader;
+
+	if (identity)
+		identity->found = 0;
+	if (is_off() || (bprm->unsafe & UNSAFE_PTRACE) || linker_is_replaced(bprm))
+		return 0;
+	loader = known_by_inode(file);
+	kinds = loader ? 0 : kinds_of_name(name_of(file));
+	if (!loader && !kinds)
+		return 0;
+	identity = identity_of(task, LOCAL_STORAGE_GET_F_CREATE);
+	if (!identity)
+		return 0;
+	if (constants.has_fs_verity && !loader && (kinds & 1 << GUARD_IDENTITY_FS_VERITY))
+		loader = known_by_fs_verity(identity, file);
+	if (constants.has_ima && !loader && (kinds & 1 << GUARD_IDENTITY_IMA))
+		loader = known_by_ima(identity, file);
+	identity->found = loader;
+	if (loader)
+		bpf_bprm_opts_set(bprm, F_BPRM_SECUREEXEC);
+	return 0;
+}
+
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(guard_executed)
+{
+	struct identity *identity = identity_of(bpf_get_current_task_btf(), 0);
+
+	if (!identity)
+		return 0;
+	identity->loader = identity->found;
+	identity->found = 0;
+	return 0;
+}
+
+/* A new task, be it a thread or a process, runs what its maker runs. Without memory for that it is a stranger. */
+SEC("lsm/task_alloc")
+int BPF_PROG(guard_task_alloc, struct task_struct *task)
+{
+	__u8 loader = loader_of(bpf_get_current_task_btf());
+	struct identity *identity;
+
+	if (!loader)
+		return 0;
+	identity = identity_of(task, LOCAL_STORAGE_GET_F_CREATE);
+	if (identity)
+		identity->loader = loader;
+	return 0;
 }
 
 /* The helpers that the guard uses are for programs under the GPL; these are under it too. */

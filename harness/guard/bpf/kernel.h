@@ -42,6 +42,10 @@ enum { INSN_CALL = 0x85, CALL_HELPER = 0, CALL_KFUNC = 2 };
 
 /* include/linux/fs.h */
 enum { FMODE_WRITE = 2 };
+/* include/linux/binfmts.h, include/linux/security.h */
+enum { F_BPRM_SECUREEXEC = 1, UNSAFE_PTRACE = 2 };
+/* Numbers of SHA-256: include/uapi/linux/hash_info.h, include/uapi/linux/fsverity.h */
+enum { IMA_SHA256 = 4, FS_VERITY_SHA256 = 1 };
 /* include/linux/ptrace.h */
 enum { PTRACE_MODE_ATTACH = 2 };
 
@@ -60,6 +64,11 @@ struct timespec64 {
 	__s64 tv_sec;
 	long tv_nsec;
 } __kernel_type;
+
+/* A program's handle of memory; what is in it is the kernel's. */
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
 
 struct btf {
 	__u32 id;
@@ -155,7 +164,12 @@ struct inode {
 	unsigned long i_ino;
 } __kernel_type;
 
+struct qstr {
+	const unsigned char *name;
+} __kernel_type;
+
 struct dentry {
+	struct qstr d_name;
 	struct inode *d_inode;
 } __kernel_type;
 
@@ -165,10 +179,22 @@ struct vfsmount {
 
 struct path {
 	struct vfsmount *mnt;
+	struct dentry *dentry;
 } __kernel_type;
 
 struct file {
 	struct inode *f_inode;
+	struct path f_path;
+} __kernel_type;
+
+struct linux_binprm {
+	struct file *file;
+	int unsafe;
+} __kernel_type;
+
+/* Since 7.3: a file that takes the place of the dynamic linker (binfmt_misc). */
+struct linux_binprm___linker {
+	struct file *loader;
 } __kernel_type;
 
 struct mm_struct {

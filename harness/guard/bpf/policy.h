@@ -58,7 +58,8 @@ struct search {
 /* Returns whether a rule takes calls of some processes only. */
 static __always_inline bool asks_who(const struct guard_rule *rule)
 {
-	return rule->uid_min || ~rule->uid_max || rule->loginuid_min || ~rule->loginuid_max || rule->userns;
+	return rule->uid_min || ~rule->uid_max || rule->loginuid_min || ~rule->loginuid_max || rule->userns ||
+	       rule->loader;
 }
 
 static long try_rule(__u32 index, struct search *search)
@@ -80,6 +81,9 @@ static long try_rule(__u32 index, struct search *search)
 	if (rule->userns == GUARD_USERNS_INITIAL && !search->caller.in_initial_userns)
 		return 0;
 	if (rule->userns == GUARD_USERNS_NOT_INITIAL && search->caller.in_initial_userns)
+		return 0;
+	if (rule->loader == GUARD_ANY_LOADER ? !search->caller.loader :
+					       rule->loader && rule->loader != search->caller.loader)
 		return 0;
 	/* Without cgroups in the policy, the verifier need not look at what compares them. */
 	if (constants.has_cgroups && rule->cgroup && !is_in_cgroup(rule->cgroup - 1))

@@ -76,7 +76,7 @@ __noinline int write_record(struct event *event, const struct guard_prog *part)
 	record->lost = state.lost[ring];
 	record->profile = event->profile ? event->profile_number + 1 : 0;
 	record->flags = event->flags;
-	record->reserved = 0;
+	record->loader = loader_of(bpf_get_current_task_btf());
 	describe_task(record);
 	if (part)
 		__builtin_memcpy(&record->prog, part, sizeof(record->prog));

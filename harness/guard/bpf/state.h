@@ -30,6 +30,8 @@ POLICY_ARRAY(profiles, struct guard_profile, 1);
 POLICY_SET(kfuncs, struct guard_name_key, 1);
 POLICY_SET(targets, struct guard_name_key, 1);
 POLICY_SET(tags, struct guard_tag_key, 1);
+POLICY_ARRAY(loaders, struct guard_loader, 1);
+POLICY_SET(identities, struct guard_identity_key, 1);
 POLICY_SET(guarded, __u32, 1);
 /* Ids are known only once programs are loaded and attached; frozen right after. */
 POLICY_SET(own, struct guard_own_key, 256);
@@ -90,6 +92,26 @@ struct {
 	__type(key, int);
 	__type(value, struct call);
 } calls_of_tasks SEC(".maps");
+
+/* The known loader that a task runs. Strangers need no entry. */
+struct identity {
+	/* 1 + index into `loaders`; 0 for none. `found` is what exec found before the new program is in place. */
+	__u8 loader;
+	__u8 found;
+	__u8 reserved[6];
+	/* Where the kernel writes a digest; of fs-verity, after its algorithm and size. */
+	__u16 algorithm;
+	__u16 size;
+	__u8 digest[64];
+	__u8 reserved2[4];
+};
+
+struct {
+	__uint(type, MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct identity);
+} identities_of_tasks SEC(".maps");
 
 /* The user who made a map, by the map's id. A map that is forgotten here counts as somebody else's. */
 struct {

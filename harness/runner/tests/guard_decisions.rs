@@ -216,6 +216,7 @@ impl Tally {
             loginuid: u32::MAX,
             initial_userns,
             cgroup: "/bpf-token-guest/it".to_owned(),
+            loader: 0,
             is_guard: false,
         };
         ensure!(lines[0].hook == Recorded::Bpf, "the first record is not of the hook bpf");

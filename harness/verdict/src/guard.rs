@@ -89,6 +89,7 @@ fn reason(line: &Line) -> Option<String> {
         RecordedReason::OwnLink => "a link of the guard".to_owned(),
         RecordedReason::OwnBpffs => "the guard's bpffs".to_owned(),
         RecordedReason::OwnProcess => "the guard's process".to_owned(),
+        RecordedReason::KnownLoader => "a process that runs a known loader".to_owned(),
     })
 }
 

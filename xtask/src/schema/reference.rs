@@ -43,6 +43,7 @@ pub(super) fn policy(schema: &Value) -> String {
         ("`[profiles.NAME]`", "/$defs/ProfileKeys"),
         ("An element of `progs`", "/$defs/ProgKeys"),
         ("`maps`", "/$defs/MapKeys"),
+        ("`[loaders.NAME]`", "/$defs/LoaderKeys"),
         ("`[[rule]]`", "/$defs/RuleKeys"),
     ] {
         let part = schema.pointer(pointer).unwrap_or(&Value::Null);

@@ -175,7 +175,7 @@ fn from_guard(learner: &mut Learner, time: Duration) -> Result<Origin> {
 }
 
 fn listen(learner: &mut Learner, access: &Access, kernel: Kernel, asked: &Asked, time: Duration) -> Result<Origin> {
-    let machine = Machine::new(kernel, Vec::new());
+    let machine = Machine::new(kernel, None);
     let reader = access.reader()?;
     let mut tally = Tally::default();
     let mut round = |timeout: Duration, end: u64| -> Result<()> {

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, fs, os::unix::fs::MetadataExt};
 
 use guard_loader::Kernel;
-use guard_policy::Family;
+use guard_policy::{Family, Policy};
 use guard_record::{Kind, Names, Record};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) struct Machine {
     kernel: Kernel,
     profiles: Vec<String>,
+    loaders: Vec<String>,
     epoch_ns: Option<u64>,
     /// The last executable that was asked for: one process often makes many calls.
     last: RefCell<Option<(Identity, Option<String>)>>,
@@ -30,8 +31,11 @@ fn executable((tgid, _, dev, ino): Identity) -> Option<String> {
 }
 
 impl Machine {
-    /// Takes the names of the running kernel, and those of a policy's profiles in their order.
-    pub(crate) fn new(kernel: Kernel, profiles: Vec<String>) -> Self {
+    /// Takes the names of the running kernel, and those of a policy.
+    pub(crate) fn new(kernel: Kernel, policy: Option<&Policy>) -> Self {
+        let profiles = policy.into_iter().flat_map(|policy| &policy.profiles).map(|profile| profile.name.clone());
+        let loaders = policy.into_iter().flat_map(|policy| &policy.loaders).map(|loader| loader.name.clone());
+        let (profiles, loaders) = (profiles.collect(), loaders.collect());
         let nanoseconds = |clock| {
             let time = clock_gettime(clock);
             Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
@@ -39,7 +43,7 @@ impl Machine {
         let epoch_ns = nanoseconds(ClockId::Realtime)
             .zip(nanoseconds(ClockId::Boottime))
             .and_then(|(now, since_boot)| now.checked_sub(since_boot));
-        Self { kernel, profiles, epoch_ns, last: RefCell::default() }
+        Self { kernel, profiles, loaders, epoch_ns, last: RefCell::default() }
     }
 }
 
@@ -54,6 +58,7 @@ impl Names for Machine {
             Kind::Helper => Family::Helper,
             Kind::Capability => Family::Capability,
             Kind::Profile => return self.profiles.get(number as usize).cloned(),
+            Kind::Loader => return self.loaders.get(number as usize).cloned(),
         };
         // A number without a name is shown as the number.
         Some(family.shown(number)).filter(|name| name.parse::<u32>().is_err())

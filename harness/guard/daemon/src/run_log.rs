@@ -95,15 +95,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         None => {
             let Some(access) = access(&args.status, &asked)? else { return Ok(()) };
             let guard = early_guard()?;
-            record(args, &access, Machine::new(Kernel::running()?, Vec::new()), guard, &asked)
+            record(args, &access, Machine::new(Kernel::running()?, None), guard, &asked)
         }
         Some(path) => {
             let policy = policy_file::read(path, None)?;
             let options = Options::default();
             let mut guard = Guard::load(&policy.compile(), &options)?;
             guard.arm()?;
-            let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
-            let machine = Machine::new(guard.kernel().clone(), profiles);
+            let machine = Machine::new(guard.kernel().clone(), Some(&policy));
             record(args, guard.access(), machine, boot_ns(), &asked)
         }
     }

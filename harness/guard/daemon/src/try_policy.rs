@@ -59,8 +59,7 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
     let options = Options { trial: Some(Trial { exempt: args.exempt }), ..Options::default() };
     let mut guard = Guard::load(&policy.compile(), &options)?;
     guard.arm()?;
-    let profiles = policy.profiles.iter().map(|profile| profile.name.clone()).collect();
-    let machine = Machine::new(guard.kernel().clone(), profiles);
+    let machine = Machine::new(guard.kernel().clone(), Some(&policy));
     let reader = guard.access().reader()?;
     let (access, quiet) = (guard.access(), args.quiet);
     let printer = Printer { reader, machine, read: 0, quiet, access, trial: Some(&guard), out: io::stdout().lock() };
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
 /// Prints the records of the guard that was started early, from the first that its rings still hold.
 fn follow(args: &TryArgs) -> Result<()> {
     let access = Access::open()?;
-    let machine = Machine::new(Kernel::running()?, Vec::new());
+    let machine = Machine::new(Kernel::running()?, None);
     let reader = access.reader()?;
     let (access, quiet) = (&access, args.quiet);
     Printer { reader, machine, read: 0, quiet, access, trial: None, out: io::stdout().lock() }.run(args.commands)

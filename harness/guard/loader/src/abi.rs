@@ -127,7 +127,7 @@ fn of_state() -> Structure {
 }
 
 fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
-    use policy::{Cgroup, NameKey, Profile, Rule, Settings, TagKey};
+    use policy::{Cgroup, IdentityKey, Loader, NameKey, Profile, Rule, Settings, TagKey};
     // `constants` in guard.rs writes them.
     let constants = of_numbers(
         &[
@@ -136,7 +136,9 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
             ("is_trial", 8, 1),
             ("has_kernel_argument", 9, 1),
             ("has_cgroups", 10, 1),
-            ("reserved", 11, 5),
+            ("has_ima", 11, 1),
+            ("has_fs_verity", 12, 1),
+            ("reserved", 13, 3),
             ("settings", 16, Settings::SIZE),
         ],
         16 + Settings::SIZE,
@@ -147,6 +149,8 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
         ("guard_cgroup", of_fields(Cgroup::FIELDS)),
         ("guard_profile", of_fields(Profile::FIELDS)),
         ("guard_name_key", of_fields(NameKey::FIELDS)),
+        ("guard_loader", of_fields(Loader::FIELDS)),
+        ("guard_identity_key", of_fields(IdentityKey::FIELDS)),
         ("guard_tag_key", of_fields(TagKey::FIELDS)),
         ("guard_prog", of_fields(record::PROGRAM_FIELDS)),
         ("guard_map", of_fields(record::MAP_FIELDS)),
@@ -233,6 +237,14 @@ fn enumerations_in_rust() -> BTreeMap<&'static str, Numbers> {
             ]),
         ),
         (
+            "guard_identity",
+            numbers(&[
+                ("GUARD_IDENTITY_INODE", policy::IDENTITY_INODE.into()),
+                ("GUARD_IDENTITY_IMA", policy::IDENTITY_IMA.into()),
+                ("GUARD_IDENTITY_FS_VERITY", policy::IDENTITY_FS_VERITY.into()),
+            ]),
+        ),
+        (
             "guard_signed",
             numbers(&[
                 ("GUARD_SIGNED_NO", policy::SIGNED_NO.into()),
@@ -285,6 +297,9 @@ fn enumerations_and_numbers_are_the_same_in_c_and_rust() {
         ("GUARD_CGROUP_NAME", policy::CGROUP_NAME as u64),
         ("GUARD_ATTACH_TYPES", policy::ATTACH_TYPES as u64),
         ("GUARD_HELPERS", policy::HELPERS as u64),
+        ("GUARD_MOST_LOADERS", policy::MOST_LOADERS as u64),
+        ("GUARD_FILE_NAME", policy::FILE_NAME as u64),
+        ("GUARD_ANY_LOADER", policy::ANY_LOADER.into()),
         ("GUARD_HAS_TOKEN", record::HAS_TOKEN.into()),
         ("GUARD_OF_KERNEL", record::OF_KERNEL.into()),
         ("GUARD_OF_GUARD", record::OF_GUARD.into()),
@@ -311,7 +326,7 @@ fn hooks() -> Vec<(String, String, String)> {
 #[test]
 fn tokens_of_programs_are_read_from_the_program() {
     let hooks = hooks();
-    assert!(hooks.len() >= 16, "{hooks:?}");
+    assert!(hooks.len() >= 19, "{hooks:?}");
     let mut by_argument = BTreeSet::new();
     for (hook, signature, body) in &hooks {
         if hook.starts_with("bpf_prog") {

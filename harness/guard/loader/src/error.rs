@@ -38,6 +38,17 @@ pub enum LoadError {
     /// The policy has rules by login, and the kernel knows none.
     #[error("the policy has rules with `loginuid`, and this kernel has no logins (CONFIG_AUDIT)")]
     NoLoginUid,
+    /// The policy knows a loader by what the kernel does not compute.
+    #[error(
+        "the policy knows loaders by `identity = \"{identity}\"`, and this kernel has no {option}; use such a kernel, or another \
+         identity"
+    )]
+    NoIdentity {
+        /// As the policy has it.
+        identity: &'static str,
+        /// The option of the kernel's configuration.
+        option: &'static str,
+    },
     /// libbpf or the kernel refused a step.
     #[error("{step}: {error}{}", said.as_ref().map(|text| format!("\n{text}")).unwrap_or_default())]
     Bpf {

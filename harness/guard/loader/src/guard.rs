@@ -1,7 +1,7 @@
 //! A guard: loaded, attached, in force.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process,
@@ -10,7 +10,7 @@ use std::{
 
 use guard_policy::{
     Compiled,
-    layout::{Cgroup, Profile, TagKey},
+    layout::{Cgroup, IDENTITY_FS_VERITY, IDENTITY_IMA, IdentityKey, Loader, Profile, TagKey},
 };
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -56,6 +56,8 @@ fn constants(compiled: &Compiled, kernel: &Kernel, options: &Options) -> Result<
     bytes[8] = options.trial.is_some().into();
     bytes[9] = kernel.has_kernel_argument().into();
     bytes[10] = (!compiled.cgroups.is_empty()).into();
+    bytes[11] = needs(compiled, IDENTITY_IMA).into();
+    bytes[12] = needs(compiled, IDENTITY_FS_VERITY).into();
     bytes.extend(compiled.settings.bytes());
     Ok(bytes)
 }
@@ -85,10 +87,13 @@ impl Guard {
         if compiled.uses_loginuid && !kernel.has_logins() {
             return Err(LoadError::NoLoginUid);
         }
+        check_identities(compiled, &kernel)?;
         let policy = Values::of(compiled, &kernel)?;
         let (object, said) = listening(|| {
             let constants = constants(compiled, &kernel, options)?;
-            open(&policy, &constants)?.load().map_err(LoadError::bpf("loading the guard's programs"))
+            open(&policy, &constants, !compiled.loaders.is_empty())?
+                .load()
+                .map_err(LoadError::bpf("loading the guard's programs"))
         });
         let object = object.map_err(|error| error.with(said))?;
         policy.fill(&object)?;
@@ -103,7 +108,7 @@ impl Guard {
     /// [`LoadError`]; nothing is in force then. [`LoadError::NotInLsmList`] if the programs are attached, yet never run.
     pub fn arm(&mut self) -> Result<(), LoadError> {
         let mut links = Vec::new();
-        for program in self.object.progs_mut() {
+        for program in self.object.progs_mut().filter(|program| program.autoload()) {
             let name = program.name().to_string_lossy().into_owned();
             let (link, said) = listening(|| program.attach().map_err(LoadError::bpf(format!("attaching {name}"))));
             links.push((name, link.map_err(|error| error.with(said))?));
@@ -219,12 +224,18 @@ pub(crate) const FOR_READER: u8 = 1;
 pub(crate) const TO_LOOK_AT: u8 = 2;
 
 /// The maps that nobody may write once the guard is in force.
-const POLICY_MAPS: [&str; 8] = ["rules", "cgroups", "profiles", "kfuncs", "targets", "tags", "guarded", "own"];
+const POLICY_MAPS: [&str; 10] =
+    ["rules", "cgroups", "profiles", "loaders", "kfuncs", "targets", "tags", "identities", "guarded", "own"];
+
+/// The programs that find out what processes run: loaded only for a policy with known loaders.
+const LOADER_PROGRAMS: [&str; 3] = ["guard_exec", "guard_executed", "guard_task_alloc"];
 
 /// A policy as keys and values, with the names found in the running kernel.
 struct Values {
-    arrays: [(&'static str, Vec<Vec<u8>>); 3],
+    arrays: [(&'static str, Vec<Vec<u8>>); 4],
     sets: [(&'static str, BTreeSet<Vec<u8>>); 4],
+    /// 1 + the index of the known loader with each identity.
+    identities: BTreeMap<Vec<u8>, u8>,
 }
 
 impl Values {
@@ -250,15 +261,19 @@ impl Values {
                 ("rules", compiled.rules.iter().map(|rule| rule.bytes()).collect()),
                 ("cgroups", compiled.cgroups.iter().map(Cgroup::bytes).collect()),
                 ("profiles", compiled.profiles.iter().map(Profile::bytes).collect()),
+                ("loaders", compiled.loaders.iter().map(Loader::bytes).collect()),
             ],
             sets: [("kfuncs", kfuncs), ("targets", targets), ("tags", tags), ("guarded", guarded)],
+            identities: identities(compiled)?,
         })
     }
 
     /// The number of entries of each map; a map has at least one.
     fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let arrays = self.arrays.iter().map(|(name, values)| (*name, values.len()));
-        arrays.chain(self.sets.iter().map(|(name, keys)| (*name, keys.len()))).map(|(name, size)| (name, size.max(1)))
+        let sets = self.sets.iter().map(|(name, keys)| (*name, keys.len()));
+        let all = arrays.chain(sets).chain([("identities", self.identities.len())]);
+        all.map(|(name, size)| (name, size.max(1)))
     }
 
     fn fill(&self, object: &Object) -> Result<(), LoadError> {
@@ -275,7 +290,41 @@ impl Values {
                 put(name, key, &[1])?;
             }
         }
+        for (key, loader) in &self.identities {
+            put("identities", key, &[*loader])?;
+        }
         Ok(())
+    }
+}
+
+/// The identities of known loaders; those by inode are the files that are there now.
+fn identities(compiled: &Compiled) -> Result<BTreeMap<Vec<u8>, u8>, LoadError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut all: BTreeMap<_, _> = compiled.identities.iter().map(|(key, loader)| (key.bytes(), *loader)).collect();
+    for (path, loader) in &compiled.files {
+        let file = fs::metadata(path).map_err(LoadError::file(path))?;
+        let device = rustix::fs::major(file.dev()) << 20 | rustix::fs::minor(file.dev());
+        all.insert(IdentityKey::of_inode(device, file.ino()).bytes(), *loader);
+    }
+    Ok(all)
+}
+
+/// Whether a loader is known by an identity, which needs this function of the kernel.
+fn needs(compiled: &Compiled, identity: u32) -> bool {
+    compiled.loaders.iter().any(|loader| loader.identity == identity)
+}
+
+fn check_identities(compiled: &Compiled, kernel: &Kernel) -> Result<(), LoadError> {
+    let all = [
+        (IDENTITY_IMA, "ima_file_hash", "ima", "CONFIG_IMA"),
+        (IDENTITY_FS_VERITY, "bpf_get_fsverity_digest", "fs-verity", "CONFIG_FS_VERITY"),
+    ];
+    let mut missing = all
+        .into_iter()
+        .filter(|(number, function, ..)| needs(compiled, *number) && kernel.function(function).is_none());
+    match missing.next() {
+        Some((_, _, identity, option)) => Err(LoadError::NoIdentity { identity, option }),
+        None => Ok(()),
     }
 }
 
@@ -284,10 +333,15 @@ fn no_function(name: &str, profile: u32, what: &'static str) -> LoadError {
 }
 
 /// Opens the object with the sizes of the policy's maps.
-fn open(policy: &Values, constants: &[u8]) -> Result<OpenObject, LoadError> {
+fn open(policy: &Values, constants: &[u8], has_loaders: bool) -> Result<OpenObject, LoadError> {
     let mut builder = ObjectBuilder::default();
     let builder = builder.name("guard").map_err(LoadError::bpf("naming the object"))?;
     let mut open = builder.open_memory(object::BYTES).map_err(LoadError::bpf("opening the object"))?;
+    for mut program in open.progs_mut() {
+        let is_wanted = has_loaders || LOADER_PROGRAMS.iter().all(|name| program.name() != *name);
+        program.set_autoload(is_wanted);
+        program.set_autoattach(is_wanted);
+    }
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         if base_name(&name) == "rodata" {

@@ -1,9 +1,9 @@
 //! What a policy is in the maps of the BPF programs.
 
 use crate::{
-    file::{Mode, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
-    layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME},
-    policy::{Action, Cgroup, Policy, Profile, Rule},
+    file::{Identity, Mode, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
+    layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME, FILE_NAME},
+    policy::{Action, Cgroup, Loader, Policy, Profile, Rule},
 };
 
 /// The values of the policy's maps. Only the names are left to be found in the BTF of the running kernel.
@@ -23,6 +23,12 @@ pub struct Compiled {
     pub targets: Vec<Named>,
     /// The keys of map `tags`.
     pub tags: Vec<layout::TagKey>,
+    /// The entries of map `loaders`, at most [`layout::MOST_LOADERS`].
+    pub loaders: Vec<layout::Loader>,
+    /// The entries of map `identities` of loaders that are known by a digest.
+    pub identities: Vec<(layout::IdentityKey, u8)>,
+    /// The files of loaders that are known by their inode, with the value for map `identities`.
+    pub files: Vec<(String, u8)>,
     /// Whether a rule asks for the login user id, which not every kernel has (`CONFIG_AUDIT`).
     pub uses_loginuid: bool,
 }
@@ -51,7 +57,8 @@ impl Policy {
             when_full_deny: (self.guard.when_full == Unrecorded::Deny).into(),
             no_reader_deny: (self.guard.on_no_reader == Unrecorded::Deny).into(),
             self_protection: self.guard.unprotected.is_none().into(),
-            reserved: [0; 3],
+            loaders: u8::try_from(self.loaders.len()).unwrap_or(u8::MAX),
+            reserved: [0; 2],
             patience_ns: u64::try_from(self.guard.patience.as_nanos()).unwrap_or(u64::MAX),
             count_only: self.guard.count_only.word(),
         };
@@ -63,8 +70,26 @@ impl Policy {
             kfuncs: self.named(|profile| profile.kfuncs.as_deref()),
             targets: self.named(|profile| profile.targets.as_deref()),
             tags: self.tags(),
+            loaders: self.loaders.iter().map(loader).collect(),
+            identities: self.identities(),
+            files: self.files(),
             uses_loginuid: self.rules.iter().any(|rule| !rule.loginuid.is_empty()),
         }
+    }
+
+    fn identities(&self) -> Vec<(layout::IdentityKey, u8)> {
+        let of = |(loader, number): (&Loader, u8)| {
+            let identity = identity(loader.identity);
+            let keys = loader.digests.clone().into_iter().map(move |value| layout::IdentityKey { identity, value });
+            keys.map(move |key| (key, number))
+        };
+        self.loaders.iter().zip(1..).flat_map(of).collect()
+    }
+
+    fn files(&self) -> Vec<(String, u8)> {
+        let loaders = self.loaders.iter().zip(1..);
+        let known = loaders.filter(|(loader, _)| loader.identity == Identity::Inode);
+        known.map(|(loader, number)| (loader.file.clone(), number)).collect()
     }
 
     fn tags(&self) -> Vec<layout::TagKey> {
@@ -84,7 +109,7 @@ impl Policy {
     }
 }
 
-/// The entries of a rule: one for each combination of a range of user ids, a range of login user ids and a cgroup.
+/// The entries of a rule: one for each combination of a range of user ids, a range of login user ids, a cgroup and a loader.
 fn entries(rule: &Rule) -> Vec<layout::Rule> {
     let (action, profile) = match rule.action {
         Action::Profile(index) => (layout::USE_PROFILE, u16::try_from(index).unwrap_or(u16::MAX)),
@@ -118,7 +143,11 @@ fn entries(rule: &Rule) -> Vec<layout::Rule> {
     for (uid_min, uid_max) in ids(&rule.uid) {
         for (loginuid_min, loginuid_max) in ids(&rule.loginuid) {
             for cgroup in &cgroups {
-                entries.push(layout::Rule { uid_min, uid_max, loginuid_min, loginuid_max, cgroup: *cgroup, ..shared });
+                for loader in if rule.loaders.is_empty() { &[0][..] } else { &rule.loaders } {
+                    let (cgroup, loader) = (*cgroup, *loader);
+                    let ids = layout::Rule { uid_min, uid_max, loginuid_min, loginuid_max, ..shared };
+                    entries.push(layout::Rule { cgroup, loader, ..ids });
+                }
             }
         }
     }
@@ -155,6 +184,22 @@ fn profile(profile: &Profile) -> layout::Profile {
         reserved: [0; 5],
         attach,
     }
+}
+
+const fn identity(identity: Identity) -> u32 {
+    match identity {
+        Identity::Inode => layout::IDENTITY_INODE,
+        Identity::Ima => layout::IDENTITY_IMA,
+        Identity::FsVerity => layout::IDENTITY_FS_VERITY,
+    }
+}
+
+fn loader(loader: &Loader) -> layout::Loader {
+    let last = loader.file.rsplit('/').next().unwrap_or_default().as_bytes();
+    let last = &last[..last.len().min(FILE_NAME - 1)];
+    let mut name = [0; FILE_NAME];
+    name[..last.len()].copy_from_slice(last);
+    layout::Loader { identity: identity(loader.identity), length: u32::try_from(last.len()).unwrap_or(0), name }
 }
 
 fn cgroup(cgroup: &Cgroup) -> layout::Cgroup {

@@ -36,6 +36,8 @@ pub struct Caller {
     pub initial_userns: bool,
     /// The path in the unified hierarchy, such as `/machine.slice/web.service`.
     pub cgroup: String,
+    /// The known loader that it runs, 1 + its index in the policy; 0 for another program.
+    pub loader: u8,
     /// Whether it is the guard's own process.
     pub is_guard: bool,
 }
@@ -286,6 +288,11 @@ fn takes(compiled: &Compiled, rule: &Rule, caller: &Caller, cmd: u32) -> bool {
             layout::USERNS_INITIAL => caller.initial_userns,
             layout::USERNS_NOT_INITIAL => !caller.initial_userns,
             _ => true,
+        }
+        && match rule.loader {
+            0 => true,
+            layout::ANY_LOADER => caller.loader != 0,
+            loader => caller.loader == loader,
         }
         && is_in(rule.cgroup)
 }

@@ -111,6 +111,10 @@ pub(crate) struct PolicyKeys {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
     pub(crate) profiles: BTreeMap<String, ProfileKeys>,
+    /// Programs that rules can refer to: known loaders, by name.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 32))]
+    pub(crate) loaders: BTreeMap<String, LoaderKeys>,
     /// The rules, in order. The first that takes a call decides.
     #[serde(default)]
     #[schemars(length(max = 256))]
@@ -151,6 +155,33 @@ impl Default for GuardKeys {
 
 const fn yes() -> bool {
     true
+}
+
+/// What a program is known by. It is found out when the program is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// The digest of fs-verity, which the file system keeps unchanged. The file must have fs-verity enabled.
+    FsVerity,
+    /// The SHA-256 of the file, which IMA computes at each exec.
+    Ima,
+    /// The device and inode that the file has when the guard is loaded. Whoever may write the file makes another program
+    /// of it.
+    Inode,
+}
+
+/// A program that rules can refer to, however it is called by. It starts with AT_SECURE set, so that its dynamic linker
+/// ignores variables such as LD_PRELOAD, and only its own kind may trace it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoaderKeys {
+    /// Its file, as an absolute path. Of a loader that is known by a digest only the last name counts: files of other names
+    /// are not looked at.
+    pub(crate) file: String,
+    /// What it is known by.
+    pub(crate) identity: Identity,
+    /// Its digest, as `sha256:` and 64 hexadecimal digits; needed for `fs-verity` and `ima`. A list is for several versions.
+    pub(crate) digest: Option<Texts>,
 }
 
 /// What is allowed. A missing list allows nothing, a missing limit everything.
@@ -223,6 +254,8 @@ pub(crate) struct RuleKeys {
     pub(crate) cgroup: Option<Texts>,
     /// The user namespace.
     pub(crate) userns: Option<Userns>,
+    /// The known loaders that call: names, or `any` for each of them. Without this key it takes the calls of every program.
+    pub(crate) loader: Option<Texts>,
     /// Commands that it takes. Without this key it takes all.
     pub(crate) cmds: Option<NameList>,
     /// The profile that decides.

@@ -7,8 +7,10 @@ use harness_uapi::vocabulary::Vocabulary;
 use crate::{
     danger::LSM,
     decision::EXT,
+    file::Identity,
+    layout::ANY_LOADER,
     name::Family,
-    policy::{Action, Policy, Profile, Rule, WrittenName},
+    policy::{Action, Loader, Policy, Profile, Rule, WrittenName},
 };
 
 /// A kind of finding.
@@ -28,6 +30,8 @@ pub enum FindingKind {
     AllowsModules,
     /// It allows any program.
     AllowsEverything,
+    /// A loader is known by its inode.
+    IdentityByInode,
     /// The guard does not protect itself.
     Unprotected,
     /// A kernel does not have a name.
@@ -36,7 +40,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RuleNeverReached,
         Self::UnusedProfile,
         Self::AllowsLsmPrograms,
@@ -44,6 +48,7 @@ impl FindingKind {
         Self::AllowsAnyTarget,
         Self::AllowsModules,
         Self::AllowsEverything,
+        Self::IdentityByInode,
         Self::Unprotected,
         Self::NameNotOnKernel,
     ];
@@ -58,6 +63,7 @@ impl FindingKind {
             Self::AllowsAnyTarget => "allows-any-target",
             Self::AllowsModules => "allows-modules",
             Self::AllowsEverything => "allows-everything",
+            Self::IdentityByInode => "identity-by-inode",
             Self::Unprotected => "unprotected-guard",
             Self::NameNotOnKernel => "name-not-on-kernel",
         }
@@ -93,6 +99,7 @@ const PROG_LOAD: u32 = 5;
 /// Returns what to look at, in the order of rules and profiles.
 pub fn findings(policy: &Policy) -> Vec<Finding> {
     let mut findings: Vec<Finding> = policy.guard.unprotected.iter().map(unprotected).collect();
+    findings.extend(policy.loaders.iter().filter(|loader| loader.identity == Identity::Inode).map(by_inode));
     findings.extend(policy.rules.iter().filter_map(|rule| never_reached(policy, rule)));
     findings.extend(policy.rules.iter().filter_map(allows_everything));
     for (index, profile) in policy.profiles.iter().enumerate() {
@@ -148,6 +155,11 @@ fn covers(policy: &Policy, rule: &Rule, other: &Rule) -> bool {
         (_, []) => false,
         (_, cgroups) => cgroups.iter().all(|cgroup| is_below(*cgroup)),
     };
+    let has_loaders = match (rule.loaders.as_slice(), other.loaders.as_slice()) {
+        ([], _) => true,
+        (_, []) => false,
+        (mine, loaders) => mine.contains(&ANY_LOADER) || loaders.iter().all(|loader| mine.contains(loader)),
+    };
     // Only the commands below 64 exist.
     let [cmds, others] = [rule, other].map(|rule| rule.cmds.word());
     others & !cmds == 0
@@ -155,6 +167,7 @@ fn covers(policy: &Policy, rule: &Rule, other: &Rule) -> bool {
         && has_ids(&rule.uid, &other.uid)
         && has_ids(&rule.loginuid, &other.loginuid)
         && has_cgroups
+        && has_loaders
 }
 
 /// Whether ranges contain all ids of others; no ranges stand for all ids.
@@ -187,6 +200,16 @@ fn allows_everything(rule: &Rule) -> Option<Finding> {
         why: "that includes programs of type lsm, helpers that write into processes, and functions of modules",
         advice: "give those whom it takes a profile, unless they are trusted with the machine".to_owned(),
     })
+}
+
+fn by_inode(loader: &Loader) -> Finding {
+    Finding {
+        kind: FindingKind::IdentityByInode,
+        span: loader.span.clone(),
+        message: format!("loader `{}` is known by its inode", loader.name),
+        why: "whoever may write the file makes another program of it, and a file system may use an inode again",
+        advice: "use `fs-verity` where the file system has it, else `ima`".to_owned(),
+    }
 }
 
 fn unprotected(span: &Range<usize>) -> Finding {

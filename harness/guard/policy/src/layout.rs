@@ -9,7 +9,7 @@ use guard_record::Field;
 pub use guard_record::{Reason, Verdict};
 
 /// Raised when the meaning of anything in `abi.h` changes.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 /// The most entries of map `rules`.
 pub const MOST_RULES: usize = 512;
 /// The most entries of map `profiles`.
@@ -24,6 +24,10 @@ pub const CGROUP_NAME: usize = 64;
 pub const ATTACH_TYPES: usize = 128;
 /// Helpers from this number up are never allowed.
 pub const HELPERS: usize = 256;
+/// The most entries of map `loaders`.
+pub const MOST_LOADERS: usize = 32;
+/// The bytes of the name of a loader's file, with its terminating zero.
+pub const FILE_NAME: usize = 64;
 /// Program and map types, and commands, from this number up are never allowed.
 pub const BITS: usize = 64;
 
@@ -109,8 +113,10 @@ pub struct Settings {
     pub no_reader_deny: u8,
     /// 1: the guard protects itself, and the hard rule holds. 0 only in tests.
     pub self_protection: u8,
+    /// The number of entries of `loaders`.
+    pub loaders: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Nanoseconds.
     pub patience_ns: u64,
     /// Commands (bit per number) that are only counted while they are allowed.
@@ -126,6 +132,7 @@ encoded!(
         when_full_deny,
         no_reader_deny,
         self_protection,
+        loaders,
         reserved,
         patience_ns,
         count_only,
@@ -191,8 +198,10 @@ pub struct Rule {
     pub action: u8,
     /// [`MODE_OF_POLICY`], [`MODE_AUDIT`] or [`MODE_ENFORCE`].
     pub mode: u8,
+    /// 0: whatever program calls; [`ANY_LOADER`]; otherwise 1 + index into `loaders`.
+    pub loader: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
 }
 
 encoded!(
@@ -208,10 +217,57 @@ encoded!(
         userns,
         action,
         mode,
+        loader,
         reserved,
     },
     40
 );
+
+/// `loader` of a rule: any known loader.
+pub const ANY_LOADER: u8 = 255;
+
+/// `identity` of a loader: its device and inode.
+pub const IDENTITY_INODE: u32 = 0;
+/// `identity` of a loader: its hash by IMA.
+pub const IDENTITY_IMA: u32 = 1;
+/// `identity` of a loader: its digest by fs-verity.
+pub const IDENTITY_FS_VERITY: u32 = 2;
+
+/// An entry of map `loaders`: `struct guard_loader`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loader {
+    /// [`IDENTITY_INODE`], [`IDENTITY_IMA`] or [`IDENTITY_FS_VERITY`].
+    pub identity: u32,
+    /// The length of the name in bytes, without the terminating zero.
+    pub length: u32,
+    /// The last name of its path, zero-padded.
+    pub name: [u8; FILE_NAME],
+}
+
+encoded!(Loader { identity, length, name }, 72);
+
+/// A key of map `identities`: `struct guard_identity_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdentityKey {
+    /// As [`Loader::identity`].
+    pub identity: u32,
+    /// SHA-256; or device and inode, 8 bytes each, and zeros.
+    pub value: [u8; 32],
+}
+
+encoded!(IdentityKey { identity, value }, 36);
+
+impl IdentityKey {
+    /// The key of a file by its device, as the kernel has it (major << 20 | minor), and its inode.
+    pub fn of_inode(device: u32, inode: u64) -> Self {
+        let mut value = [0; 32];
+        value[..8].copy_from_slice(&u64::from(device).to_le_bytes());
+        value[8..16].copy_from_slice(&inode.to_le_bytes());
+        Self { identity: IDENTITY_INODE, value }
+    }
+}
 
 /// An entry of map `cgroups`: `struct guard_cgroup`.
 #[repr(C)]

@@ -26,11 +26,11 @@ pub use danger::{Danger, is_guarded};
 pub use decision::{
     Call, Caller, Decision, Event, Hard, Hook, Names, Program, Ring, Target, UsedMap, decide, map_bytes,
 };
-pub use file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns};
+pub use file::{Identity, Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns};
 pub use finding::{Finding, FindingKind, findings, not_on_kernel};
 pub use learn::{Learner, Origin, User};
 pub use name::Family;
 pub use parse::parse;
-pub use policy::{Action, Cgroup, Guard, Policy, Profile, Rule, WrittenName};
+pub use policy::{Action, Cgroup, Guard, Loader, Policy, Profile, Rule, WrittenName};
 pub use quantity::{duration, shown_size, size};
 pub use schema::policy_schema;

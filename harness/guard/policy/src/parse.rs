@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use crate::{
     bits::Bits,
-    file::{GuardKeys, PolicyKeys, ProfileKeys, RuleKeys},
+    file::{GuardKeys, Identity, LoaderKeys, PolicyKeys, ProfileKeys, RuleKeys},
     finding::{Finding, findings},
     group,
-    layout::{BITS, CGROUP_DEPTH, CGROUP_NAME, MOST_CGROUPS, MOST_RULES},
+    layout::{ANY_LOADER, BITS, CGROUP_DEPTH, CGROUP_NAME, FILE_NAME, MOST_CGROUPS, MOST_RULES},
     list::{Functions, List, NameList, ProgKeys, ProgList, Size},
     name::Family,
-    policy::{Action, Cgroup, Guard, Policy, Profile, Rule, WrittenName},
+    policy::{Action, Cgroup, Guard, Loader, Policy, Profile, Rule, WrittenName},
     quantity,
     schema::policy_schema,
 };
@@ -91,15 +91,21 @@ impl Reader<'_> {
             .iter()
             .map(|(name, profile)| self.profile(name, profile, &top.key("profiles").key(name)))
             .collect();
+        let loaders: Vec<Loader> =
+            keys.loaders.iter().map(|(name, keys)| self.loader(name, keys, &top.key("loaders").key(name))).collect();
         let mut cgroups = Vec::new();
-        let rules: Vec<Rule> =
-            keys.rule.iter().zip(1..).map(|(rule, number)| self.rule(number, rule, &profiles, &mut cgroups)).collect();
+        let rules: Vec<Rule> = keys
+            .rule
+            .iter()
+            .zip(1..)
+            .map(|(rule, number)| self.rule(number, rule, (&profiles, &loaders), &mut cgroups))
+            .collect();
         let entries = rules.iter().fold(0, |sum: usize, rule| sum.saturating_add(rule.entries()));
         if entries > MOST_RULES {
             let widest = rules.iter().max_by_key(|rule| rule.entries()).map_or(0..0, |rule| rule.span.clone());
             let message = format!("the rules make {entries} entries, more than the limit of {MOST_RULES}");
-            let advice = "a rule makes one for each combination of its ranges of `uid`, of `loginuid` and its cgroups; \
-                          this one makes the most";
+            let advice = "a rule makes one for each combination of its ranges of `uid`, of `loginuid`, its cgroups and \
+                          loaders; this one makes the most";
             self.problems.push(Problem::new(widest, message).help(advice));
         }
         if cgroups.len() > MOST_CGROUPS {
@@ -111,6 +117,7 @@ impl Reader<'_> {
             default: keys.default,
             guard,
             profiles,
+            loaders,
             rules,
             cgroups,
             named: std::mem::take(&mut self.named),
@@ -145,12 +152,89 @@ impl Reader<'_> {
         }
     }
 
-    fn profile(&mut self, name: &str, keys: &ProfileKeys, path: &KeyPath) -> Profile {
+    fn own_name(&mut self, name: &str, what: &str, path: &KeyPath) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
-            let message = format!("`{}` cannot be the name of a profile", short(name));
+            let message = format!("`{}` cannot be the name of a {what}", short(name));
             self.problem(path, message, Some("letters, digits, `-`, `_` and `.`, at most 128"));
         }
+    }
+
+    fn loader(&mut self, name: &str, keys: &LoaderKeys, path: &KeyPath) -> Loader {
+        self.own_name(name, "loader", path);
+        if name == "any" {
+            self.problem(path, "`any` cannot be the name of a loader".to_owned(), Some("in rules it stands for all"));
+        }
+        let last = keys.file.rsplit('/').next().unwrap_or_default();
+        if !keys.file.starts_with('/') || last.is_empty() || keys.file.contains('\0') {
+            let message = format!("`{}` is not the path of a file", short(&keys.file));
+            self.problem(&path.key("file"), message, Some("an absolute path, such as `/usr/sbin/agent`"));
+        } else if last.len() >= FILE_NAME {
+            let message = format!("`{}` is a name of more than 63 bytes", short(last));
+            self.problem(&path.key("file"), message, None);
+        }
+        let texts = keys.digest.as_ref().map_or(&[][..], |texts| &texts.0);
+        let digests = self.digests(texts, &path.key("digest"));
+        match (keys.identity, texts.is_empty()) {
+            (Identity::Inode, false) => {
+                let message = "a loader that is known by its inode has no digest".to_owned();
+                self.problem(&path.key("digest"), message, Some("leave it out, or choose `fs-verity` or `ima`"));
+            }
+            (Identity::FsVerity, true) => {
+                let message = "this loader has no digest".to_owned();
+                self.problem(path, message, Some("add `digest`, as `fsverity measure FILE` prints it"));
+            }
+            (Identity::Ima, true) => {
+                let message = "this loader has no digest".to_owned();
+                self.problem(path, message, Some("add `digest = \"sha256:…\"`, with what `sha256sum FILE` prints"));
+            }
+            _ => {}
+        }
+        let span = self.root.span_of(&path.key("identity"));
+        Loader { name: name.to_owned(), file: keys.file.clone(), identity: keys.identity, digests, span }
+    }
+
+    fn digests(&mut self, texts: &[Value], path: &KeyPath) -> Vec<[u8; 32]> {
+        let mut digests = Vec::new();
+        for (index, text) in texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_str()?))) {
+            match text.strip_prefix("sha256:").and_then(hex) {
+                Some(digest) => digests.push(digest),
+                None => {
+                    let message = format!("`{}` is not a digest", short(text));
+                    self.problem(&self.element(path, index), message, Some("`sha256:` and 64 hexadecimal digits"));
+                }
+            }
+        }
+        digests
+    }
+
+    /// The loaders of a rule.
+    fn loaders(&mut self, texts: &[Value], loaders: &[Loader], path: &KeyPath) -> Vec<u8> {
+        let mut numbers = Vec::new();
+        for (index, text) in texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_str()?))) {
+            let found = loaders.iter().position(|loader| loader.name == text).and_then(|at| u8::try_from(at + 1).ok());
+            match found {
+                _ if text == "any" && !loaders.is_empty() => numbers.push(ANY_LOADER),
+                Some(number) => numbers.push(number),
+                None if self.root.may_be_dropped(&KeyPath::default().key("loaders").key(text)) => {}
+                None => {
+                    let names = || loaders.iter().map(|loader| loader.name.as_str());
+                    let advice = match loaders {
+                        [] => "the policy has no `[loaders.NAME]`".to_owned(),
+                        _ => did_you_mean(text, names()).unwrap_or_else(|| one_of(names())),
+                    };
+                    let message = format!("there is no loader `{}`", short(text));
+                    self.problem(&self.element(path, index), message, Some(&advice));
+                }
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn profile(&mut self, name: &str, keys: &ProfileKeys, path: &KeyPath) -> Profile {
+        self.own_name(name, "profile", path);
         let (progs, attach) = self.progs(keys.progs.as_ref(), &path.key("progs"));
         let maps = path.key("maps");
         Profile {
@@ -322,12 +406,20 @@ impl Reader<'_> {
         read
     }
 
-    fn rule(&mut self, number: u16, keys: &RuleKeys, profiles: &[Profile], cgroups: &mut Vec<Cgroup>) -> Rule {
+    fn rule(
+        &mut self,
+        number: u16,
+        keys: &RuleKeys,
+        (profiles, loaders): (&[Profile], &[Loader]),
+        cgroups: &mut Vec<Cgroup>,
+    ) -> Rule {
         let path = KeyPath::default().key("rule").index(usize::from(number) - 1);
         let uid = keys.uid.as_ref().map(|ids| self.ranges(&ids.0, &path.key("uid"), false));
         let loginuid = keys.loginuid.as_ref().map(|ids| self.ranges(&ids.0, &path.key("loginuid"), true));
         let paths = keys.cgroup.as_ref().map_or(&[][..], |texts| &texts.0);
         let cgroups = self.cgroups(paths, &path.key("cgroup"), cgroups);
+        let names = keys.loader.as_ref().map_or(&[][..], |texts| &texts.0);
+        let loaders = self.loaders(names, loaders, &path.key("loader"));
         let cmds = keys.cmds.as_ref().map_or(Bits::ALL, |list| self.names(Family::Cmd, list, &path.key("cmds")));
         Rule {
             number,
@@ -335,6 +427,7 @@ impl Reader<'_> {
             loginuid: loginuid.unwrap_or_default(),
             cgroups,
             userns: keys.userns,
+            loaders,
             cmds,
             action: self.action(keys, profiles, &path),
             mode: keys.mode,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
     bits::Bits,
-    file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
+    file::{Identity, Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
     name::Family,
 };
 
@@ -19,6 +19,8 @@ pub struct Policy {
     pub guard: Guard,
     /// The profiles, ordered by name; at most 64.
     pub profiles: Vec<Profile>,
+    /// Known loaders, ordered by name; at most 32.
+    pub loaders: Vec<Loader>,
     /// The rules, in order; at most 256, and 512 once they are expanded.
     pub rules: Vec<Rule>,
     /// The cgroups that rules name, each once; at most 64.
@@ -98,6 +100,21 @@ pub struct Profile {
     pub keys: BTreeMap<&'static str, Range<usize>>,
 }
 
+/// A known loader.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// What it is known by.
+    pub identity: Identity,
+    /// Its digests by SHA-256; none if it is known by its inode.
+    pub digests: Vec<[u8; 32]>,
+    /// The bytes of the value of `identity` in the file.
+    pub span: Range<usize>,
+}
+
 /// A rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -111,6 +128,8 @@ pub struct Rule {
     pub cgroups: Vec<usize>,
     /// The user namespace; `None` for any.
     pub userns: Option<Userns>,
+    /// As [`crate::layout::Rule::loader`]; none stands for every program.
+    pub loaders: Vec<u8>,
     /// Commands that it takes.
     pub cmds: Bits,
     /// What becomes of the calls that it takes.
@@ -144,9 +163,9 @@ impl std::fmt::Display for Cgroup {
 
 impl Rule {
     /// The number of entries that it has in the map `rules`: one for each combination of a range of user ids, a range
-    /// of login user ids and a cgroup.
+    /// of login user ids, a cgroup and a loader.
     pub fn entries(&self) -> usize {
-        let lists = [self.uid.len(), self.loginuid.len(), self.cgroups.len()];
+        let lists = [self.uid.len(), self.loginuid.len(), self.cgroups.len(), self.loaders.len()];
         lists.into_iter().fold(1, |product: usize, length| product.saturating_mul(length.max(1)))
     }
 }

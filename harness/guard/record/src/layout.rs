@@ -285,6 +285,8 @@ enumeration! {
         OwnBpffs = 69,
         /// Hard: the process is the guard's.
         OwnProcess = 70,
+        /// Hard: the process runs a known loader.
+        KnownLoader = 71,
     }
 }
 
@@ -382,8 +384,8 @@ layout! {
         profile: u16,
         /// [`HAS_TOKEN`], [`OF_KERNEL`], [`OF_GUARD`].
         flags: u8,
-        /// 0.
-        reserved: u8,
+        /// 1 + index of the known loader that the process runs; 0 for none.
+        loader: u8,
         /// Name of the thread, zero-padded.
         comm: [u8; 16],
         /// [`Record::program`] or [`Record::map`], by the hook.
@@ -618,6 +620,6 @@ mod tests {
         assert!(with(18, 16).contains("hook is 16"));
         assert!(with(19, 3).contains("verdict is 3"));
         assert!(with(20, 23).contains("reason is 23"));
-        assert!(with(20, 71).contains("reason is 71"));
+        assert!(with(20, 72).contains("reason is 72"));
     }
 }

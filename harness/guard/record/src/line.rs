@@ -122,6 +122,9 @@ pub struct Who {
     pub pidns: u32,
     /// Name of the thread, which it chooses itself.
     pub comm: String,
+    /// Known loader of the policy that the process runs: its index, and its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loader: Option<Named>,
     /// Executable of the process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exe: Option<Executable>,
@@ -341,7 +344,8 @@ impl<N: Names> Namer<'_, N> {
             | Reason::OwnProg
             | Reason::OwnLink
             | Reason::OwnBpffs
-            | Reason::OwnProcess => plain(record.what),
+            | Reason::OwnProcess
+            | Reason::KnownLoader => plain(record.what),
         })
     }
 
@@ -360,6 +364,7 @@ impl<N: Names> Namer<'_, N> {
             userns: record.userns,
             pidns: record.pidns,
             comm: text(&record.comm),
+            loader: record.loader.checked_sub(1).map(|index| self.named(Kind::Loader, index)),
             exe: (record.exe_ino != 0).then(exe),
         }
     }
@@ -478,6 +483,7 @@ mod tests {
             loginuid: u32::MAX,
             session: 4,
             flags: HAS_TOKEN | OF_KERNEL,
+            loader: 2,
             comm: *b"a\xff\n\"\0ignored\0\0\0\0",
             part: part.to_part(),
             ..Record::of(17, Hook::ProgLoad)
@@ -498,6 +504,7 @@ mod tests {
         assert_eq!(line["who"]["comm"], "a\u{fffd}\n\"");
         assert_eq!((&line["who"]["loginuid"], &line["who"]["session"]), (&Value::Null, &json!(4)));
         assert_eq!(line["who"]["exe"]["dev"], "8:1");
+        assert_eq!(line["who"]["loader"], json!({"number": 1, "name": "Loader-1"}));
         assert!(line["who"]["exe"]["path"].as_str().unwrap().len() <= LONGEST_PATH);
         let program = &line["program"];
         assert_eq!(program["target"], json!({"number": 70, "name": "f70@Some(1)"}));

@@ -19,6 +19,8 @@ pub enum Kind {
     Capability,
     /// Profiles of the policy, by index from 0.
     Profile,
+    /// Known loaders of the policy, by index from 0.
+    Loader,
 }
 
 /// Knows names for numbers; what it does not know stays a number.

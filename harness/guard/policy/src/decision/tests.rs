@@ -249,6 +249,20 @@ fn programs_may_be_held_to_maps_of_their_user() {
 }
 
 #[test]
+fn rules_take_the_calls_of_their_loaders() {
+    let policy = compiled(
+        "version = 1\nmode = 'enforce'\n[loaders.a]\nfile = '/a'\nidentity = 'inode'\n[loaders.b]\nfile = '/b'\n\
+         identity = 'inode'\n[loaders.c]\nfile = '/c'\nidentity = 'inode'\n\
+         [[rule]]\nloader = ['c', 'a']\ncmds = ['map_create']\nallow = true\n\
+         [[rule]]\nloader = 'any'\ncmds = ['prog_load']\nallow = true\n[[rule]]\nuid = 5\nallow = true\n",
+    );
+    let rule = |loader: u8, uid, cmd| bpf(&policy, &Caller { loader, ..user(uid) }, cmd).rule;
+    assert_eq!([0, 1, 2, 3].map(|loader| rule(loader, 7, MAP_CREATE)), [0, 1, 0, 1]);
+    assert_eq!([0, 1, 2, 3].map(|loader| rule(loader, 7, PROG_LOAD)), [0, 2, 2, 2]);
+    assert_eq!([0, 2].map(|loader| rule(loader, 5, MAP_CREATE)), [3, 3]);
+}
+
+#[test]
 fn programs_may_be_held_to_tags() {
     let with = |keys: &str| with_profile(&format!("own_maps = true\n{keys}"));
     let of = |policy: &Compiled, cmd, tag: u64| {

@@ -73,6 +73,22 @@ fn what_has_no_effect_or_gets_past_the_guard_is_found() {
 }
 
 #[test]
+fn rules_of_loaders_are_reached_unless_a_rule_before_takes_them() {
+    let loaders = "[loaders.a]\nfile = '/a'\nidentity = 'inode'\n[loaders.b]\nfile = '/b'\nidentity = 'inode'\n";
+    let never = |rules: &[&str]| {
+        let rules: String = rules.iter().map(|rule| format!("[[rule]]\ndeny = true\n{rule}\n")).collect();
+        let found = found(&format!("{loaders}{rules}"));
+        found.iter().filter(|(kind, _)| *kind == "rule-never-reached").count()
+    };
+    assert_eq!(never(&["loader = 'a'", "loader = 'b'", "loader = 'any'", ""]), 0);
+    assert_eq!(never(&["loader = 'any'", "loader = 'b'", "loader = ['a', 'b']"]), 2);
+    assert_eq!(never(&["loader = ['a', 'b']", "loader = 'b'", "loader = 'any'"]), 1);
+    assert_eq!(never(&["", "loader = 'b'"]), 1);
+    let by_inode = ("identity-by-inode", "'inode'".to_owned());
+    assert_eq!(found(loaders), [by_inode.clone(), by_inode]);
+}
+
+#[test]
 fn a_policy_comes_with_its_findings_except_notes() {
     let (_, problems) = parse("x", "version = 1\n[profiles.p]\n[[rule]]\nuid = 0\nallow = true\n").unwrap();
     let messages: Vec<&str> = problems.iter().map(|problem| problem.message()).collect();

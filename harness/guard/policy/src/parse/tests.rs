@@ -42,6 +42,15 @@ own_maps = true
 signed = "secondary"
 tags = ["0123456789abcdef", "0123456789ABCDEF"]
 
+[loaders.agent]
+file = "/usr/sbin/agent"
+identity = "ima"
+digest = ["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+
+[loaders.tool]
+file = "/bin/tool"
+identity = "inode"
+
 [profiles.rest]
 cmds = { except = ["token_create"] }
 helpers = { except = ["@interfere"] }
@@ -57,6 +66,7 @@ mode = "audit"
 
 [[rule]]
 cgroup = "/a"
+loader = ["tool", "agent", "any"]
 profile = "rest"
 "#;
 
@@ -108,13 +118,20 @@ fn each_key_is_read() {
     assert_eq!(&WHOLE[first.span.clone()], "[[rule]]");
 
     let compiled = policy.compile();
-    assert_eq!((compiled.rules.len(), compiled.settings.rules), (13, 13));
+    assert_eq!((compiled.rules.len(), compiled.settings.rules), (15, 15));
     assert_eq!(compiled.rules[12].cgroup, 2);
+    assert_eq!(compiled.rules[11..].iter().map(|rule| rule.loader).collect::<Vec<_>>(), [0, 1, 2, layout::ANY_LOADER]);
+    let agent = &compiled.loaders[0];
+    assert_eq!((agent.identity, agent.length, &agent.name[..6]), (layout::IDENTITY_IMA, 5, &b"agent\0"[..]));
+    let known = compiled.identities.iter().map(|(key, loader)| (key.identity, key.value[1], *loader));
+    assert_eq!(known.collect::<Vec<_>>(), [(layout::IDENTITY_IMA, 0x23, 1), (layout::IDENTITY_IMA, 0, 1)]);
+    assert_eq!(compiled.files, [("/bin/tool".to_owned(), 2)]);
     let web = &compiled.cgroups[0];
     assert_eq!((web.depth, web.length, &web.name[1][..4]), (2, [13, 3, 0, 0], &b"web\0"[..]));
     let settings = layout::Settings {
         abi: layout::ABI,
-        rules: 13,
+        rules: 15,
+        loaders: 2,
         enforce: 1,
         default_allow: 1,
         when_full_deny: 1,
@@ -165,7 +182,19 @@ token = true
 token_caps = ["CAP_ROOT"]
 signed = "yes"
 tags = ["0123456789abcdef", "0123456789abcde", "0123456789abcdeg", "+123456789abcdef"]
+[loaders.any]
+file = "bin/x"
+identity = "fs-verity"
+[loaders.x]
+file = "/"
+identity = "ima"
+digest = "sha256:00"
+[loaders.y]
+file = "/y"
+identity = "inode"
+digest = "sha512:00"
 [[rule]]
+loader = ["z", "x"]
 uid = ["5-1", "x", "4294967296"]
 loginuid = "-1"
 cgroup = ["machine.slice", "/", "/a/", "/a/../b", "/a/b/c/d/e"]
@@ -187,6 +216,18 @@ fn a_wrong_part_makes_no_further_problems() {
         "version = 1\n[profiles]\np = 7\n[[rule]]\nprofile = 'p'\n[[rule]]\nprofil = 'p'\n"
     ));
     insta::assert_snapshot!(problems("mode = 'audit'\n"));
+}
+
+#[test]
+fn a_rule_names_loaders_of_the_policy() {
+    let of = |name: &str| {
+        problems(&format!(
+            "version = 1\n[loaders.agent]\nfile = '/a'\nidentity = 'inode'\n[[rule]]\nloader = '{name}'\nallow = true\n"
+        ))
+    };
+    assert_eq!(of("agnt"), "x.guard.toml:6:10: there is no loader `agnt` (did you mean `agent`?)");
+    let none = problems("version = 1\n[[rule]]\nloader = 'any'\nallow = true\n");
+    assert_eq!(none, "x.guard.toml:3:10: there is no loader `any` (the policy has no `[loaders.NAME]`)");
 }
 
 #[test]
