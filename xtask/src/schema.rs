@@ -2,6 +2,7 @@
 
 mod attacks;
 mod reference;
+mod signing;
 
 use std::{fs, process::ExitCode};
 
@@ -25,7 +26,7 @@ use crate::{
 
 /// Write the JSON Schemas of scenarios, results, differences, findings, and the guard's policies and log, and the generated parts of pages in docs/
 ///
-/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, attacks.md, results.md, findings.md and guard-policy.md.
+/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, attacks.md, signing.md, results.md, findings.md and guard-policy.md.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -90,7 +91,7 @@ fn page(project: &Project, name: &str, part: &str, generated: &str) -> Result<Ge
     Ok(Generated { path, text })
 }
 
-fn of_scenarios(project: &Project) -> Result<[Generated; 5]> {
+fn of_scenarios(project: &Project) -> Result<[Generated; 6]> {
     let folder = project.scenarios();
     let schema = scenario_schema();
     let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
@@ -99,6 +100,7 @@ fn of_scenarios(project: &Project) -> Result<[Generated; 5]> {
         page(project, "scenario-reference", "keys", &reference::keys(schema))?,
         page(project, "scenarios", "scenarios", &scenario_list(&runner)?)?,
         page(project, "differences", "differences", &reference::differences(runner.reasons()))?,
+        page(project, "signing", "signing", &signing::page(project.root(), &runner).map_err(Wrong::input)?)?,
         page(project, "attacks", "attacks", &attacks::page(project.root(), runner.suite()).map_err(Wrong::input)?)?,
     ])
 }

@@ -109,14 +109,14 @@ fn check_tests(root: &Path, row: &Row) -> Result<()> {
 
 /// An attempt in a snapshot: its words, and its verdict with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Attempt {
-    words: String,
-    verdict: String,
+pub(super) struct Attempt {
+    pub(super) words: String,
+    pub(super) verdict: String,
 }
 
 impl Attempt {
     /// Reads a line that begins with a number; any other is `None`.
-    fn of_line(line: &str) -> Option<Self> {
+    pub(super) fn of_line(line: &str) -> Option<Self> {
         let (number, rest) = line.trim_start().split_once("  ")?;
         number.parse::<u32>().ok()?;
         let at = ["allowed", "denied", "malformed", "unsupported"]

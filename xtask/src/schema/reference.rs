@@ -82,7 +82,7 @@ pub(super) fn differences(reasons: &Reasons) -> String {
 }
 
 /// Returns a link from a page of `docs/` to a scenario file.
-fn scenario_link(name: &ScenarioName) -> String {
+pub(super) fn scenario_link(name: &ScenarioName) -> String {
     format!("[`{name}`](../scenarios/{name}.toml)")
 }
 
