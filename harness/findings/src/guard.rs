@@ -1,7 +1,6 @@
 //! Policies of the guard: what is wrong with them, which objects they refuse, and the profile that an object needs.
 
 mod calls;
-pub(crate) mod delegation;
 mod profile;
 
 use std::{
@@ -22,7 +21,7 @@ use crate::{
     code::{Code, Level},
     finding::{Finding, merged},
     input::KernelFacts,
-    rules::suppressions,
+    suppressions,
 };
 pub use guard_policy::Policy;
 
@@ -96,7 +95,7 @@ fn finding(found: &guard_policy::Finding) -> Finding {
 }
 
 /// The most parts of an object that a finding lists.
-const MOST_PARTS: usize = 5;
+pub(crate) const MOST_PARTS: usize = 5;
 
 /// A refusal of a part of an object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,7 +187,7 @@ impl Refusal {
 }
 
 /// Which rule refuses a call, in words; 0 for none.
-fn who(policy: &Policy, rule: u16) -> String {
+pub(crate) fn who(policy: &Policy, rule: u16) -> String {
     match policy.rules.iter().find(|one| one.number == rule) {
         None => "no rule takes the call, so the policy".to_owned(),
         Some(Rule { number, action: Action::Profile(index), .. }) => {
@@ -224,7 +223,7 @@ fn why(decision: &Decision, functions: &KnownFunctions) -> String {
 }
 
 /// One of those whom a rule takes; without a rule, root in the initial user namespace outside of all cgroups.
-fn caller(policy: &Policy, rule: Option<&Rule>) -> Caller {
+pub(crate) fn caller(policy: &Policy, rule: Option<&Rule>) -> Caller {
     let first = |ranges: &[(u32, u32)], otherwise: u32| ranges.first().map_or(otherwise, |(first, _)| *first);
     let cgroup = rule.and_then(|rule| rule.cgroups.first()).map(|index| policy.cgroups[*index].to_string());
     Caller {
@@ -239,7 +238,7 @@ fn caller(policy: &Policy, rule: Option<&Rule>) -> Caller {
     }
 }
 
-fn in_words(caller: &Caller) -> String {
+pub(crate) fn in_words(caller: &Caller) -> String {
     let mut text = format!("uid {}", caller.uid);
     if caller.loginuid != u32::MAX {
         text += &format!(", loginuid {}", caller.loginuid);

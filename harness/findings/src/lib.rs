@@ -12,6 +12,7 @@ pub mod input;
 pub mod reference;
 pub mod report;
 mod rules;
+mod suppressions;
 pub mod trial;
 
 pub use rules::{check, does_not_run};

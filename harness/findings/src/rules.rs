@@ -1,21 +1,21 @@
 //! The rules, each group in its own module.
 
 mod container;
-pub(crate) mod kernel_check;
+mod kernel_check;
 mod kernels;
 mod masks;
 mod objects;
+mod policy;
 mod reach;
 mod spelling;
-pub(crate) mod suppressions;
 mod unit;
 
 pub use unit::does_not_run;
 
 use crate::{
     finding::{Finding, merged},
-    guard::delegation,
     input::CheckInput,
+    suppressions,
 };
 use kernel_check::KernelCheck;
 
@@ -31,7 +31,7 @@ pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec
         kernels::check(&mut check);
         objects::check(&mut check, input.objects);
         for policy in input.policies {
-            delegation::check(&mut check, policy);
+            policy::check(&mut check, policy);
         }
         findings.extend(check.findings);
     }

@@ -6,35 +6,35 @@ use harness_uapi::vocabulary::Kind;
 use crate::{finding::Finding, input::KernelFacts};
 
 /// A configuration on one kernel, and the findings so far.
-pub(crate) struct KernelCheck<'a> {
-    pub(crate) configuration: &'a Configuration,
-    pub(crate) kernel: &'a KernelFacts,
-    pub(crate) findings: Vec<Finding>,
+pub(super) struct KernelCheck<'a> {
+    pub(super) configuration: &'a Configuration,
+    pub(super) kernel: &'a KernelFacts,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> KernelCheck<'a> {
-    pub(crate) const fn new(configuration: &'a Configuration, kernel: &'a KernelFacts) -> Self {
+    pub(super) const fn new(configuration: &'a Configuration, kernel: &'a KernelFacts) -> Self {
         Self { configuration, kernel, findings: Vec::new() }
     }
 
     /// Adds a finding for this kernel.
-    pub(crate) fn add(&mut self, finding: Finding) {
+    pub(super) fn add(&mut self, finding: Finding) {
         self.findings.push(finding.on(&self.kernel.name));
     }
 
     /// Returns where an option is set: its last assignment, or what requests the bpffs.
-    pub(crate) fn option(&self, kind: Kind) -> Option<&'a Location> {
+    pub(super) fn option(&self, kind: Kind) -> Option<&'a Location> {
         option(self.configuration, kind)
     }
 
     /// Returns where an option has the name of this number.
-    pub(crate) fn element(&self, kind: Kind, number: u32) -> Option<&'a Location> {
+    pub(super) fn element(&self, kind: Kind, number: u32) -> Option<&'a Location> {
         location_of(self.configuration, kind, |element| element.read_as == Some(Meaning::Name(number)))
     }
 }
 
 /// Returns where an option is `any`.
-pub(crate) fn any(configuration: &Configuration, kind: Kind) -> Option<&Location> {
+pub(super) fn any(configuration: &Configuration, kind: Kind) -> Option<&Location> {
     location_of(configuration, kind, |element| element.read_as == Some(Meaning::Any))
 }
 
@@ -45,7 +45,7 @@ fn location_of(configuration: &Configuration, kind: Kind, matches: impl Fn(&Elem
 }
 
 /// Returns where an option is set: its last assignment, or what requests the bpffs.
-pub(crate) fn option(configuration: &Configuration, kind: Kind) -> Option<&Location> {
+pub(super) fn option(configuration: &Configuration, kind: Kind) -> Option<&Location> {
     let last = configuration.delegated(kind).iter().rfind(|assignment| assignment.taken);
     last.map(|assignment| &assignment.value).or_else(|| configuration.bpffs.as_ref().map(|bpffs| &bpffs.location))
 }

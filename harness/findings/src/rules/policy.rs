@@ -17,11 +17,11 @@ use harness_uapi::{
     vocabulary::Kind,
 };
 
-use super::{MOST_PARTS, caller, in_words, who};
+use super::kernel_check::{KernelCheck, option};
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    rules::kernel_check::{KernelCheck, option},
+    guard::{MOST_PARTS, caller, in_words, who},
 };
 
 /// The option of systemd that places a unit in the hierarchy of cgroups (`systemd.resource-control(5)`).
@@ -30,7 +30,7 @@ const SLICE: &str = "Slice";
 const SYSTEM_SLICE: &str = "/system.slice";
 
 /// Compares a configuration with the policy on one kernel.
-pub(crate) fn check(check: &mut KernelCheck<'_>, policy: &(String, Policy)) {
+pub(super) fn check(check: &mut KernelCheck<'_>, policy: &(String, Policy)) {
     let Ok(delegation) = check.kernel.delegation(check.configuration) else { return };
     let (label, policy) = policy;
     let compiled = policy.compile();
