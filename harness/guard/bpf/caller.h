@@ -168,20 +168,20 @@ static __always_inline __u32 pidns_of(struct task_struct *task)
 	return innermost->ns->ns.inum;
 }
 
-/* Returns whether the process that reads the rings is alive. */
+/* Returns whether the process that reads the rings is alive: one that nobody has waited for yet is not. */
 static __always_inline bool reader_lives(void)
 {
 	struct task_struct *task;
-	bool same;
+	bool lives;
 
 	if (!state.reader_tgid)
 		return false;
 	task = bpf_task_from_pid(state.reader_tgid);
 	if (!task)
 		return false;
-	same = task->start_boottime == state.reader_start;
+	lives = task->start_boottime == state.reader_start && !task->exit_state;
 	bpf_task_release(task);
-	return same;
+	return lives;
 }
 
 static __always_inline bool is_own(__u32 object, __u32 id)

@@ -218,6 +218,7 @@ struct css_set {
 struct task_struct {
 	int pid;
 	int tgid;
+	int exit_state;
 	__u64 start_boottime;
 	struct task_struct *group_leader;
 	struct mm_struct *mm;

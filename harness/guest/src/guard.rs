@@ -232,10 +232,9 @@ impl Guard {
         Target { pid: self.pid().as_raw_nonzero().get(), ..self.target.clone() }
     }
 
-    /// Goes on after an attack that has succeeded. A process that the attack has ended is replaced, if the guard does not
-    /// hang on it.
-    pub(crate) fn survive(&mut self) -> Result<(), GuardError> {
-        self.is_attacked = true;
+    /// Goes on after an attack. A process that the attack has ended is replaced, if the guard does not hang on it.
+    pub(crate) fn survive(&mut self, has_succeeded: bool) -> Result<(), GuardError> {
+        self.is_attacked |= has_succeeded;
         if !self.is_pinned || self.ended().is_none() {
             return Ok(());
         }

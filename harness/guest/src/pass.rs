@@ -214,8 +214,8 @@ impl Pass<'_> {
         let has_succeeded = made
             .as_ref()
             .is_ok_and(|made| matches!(&made[..], [(Done { answer: Ok(answer), .. }, _)] if answer.succeeded()));
-        if has_succeeded && matches!(first.call, Call::Attack(_)) {
-            guard.survive().map_err(|error| AttemptError::Guard(error.to_string()))?;
+        if matches!(first.call, Call::Attack(_)) {
+            guard.survive(has_succeeded).map_err(|error| AttemptError::Guard(error.to_string()))?;
         }
         let window = guard.off().map_err(|error| AttemptError::Guard(error.to_string()))?;
         let answer = made.as_ref().ok().and_then(|made| made.first()?.0.answer.as_ref().ok());

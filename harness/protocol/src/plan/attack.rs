@@ -85,6 +85,9 @@ ways! {
     Kill => "kill", Process;
     /// A move into a cgroup of its own, and a write to that cgroup's `cgroup.kill`.
     CgroupKill => "cgroup_kill", Process;
+    /// As `cgroup_kill`; then another process takes its place as the reader of a pinned guard, by opening a ring, and opens every map of
+    /// the guard for reading and writing (`BPF_MAP_GET_FD_BY_ID`).
+    TakeReadersPlace => "take_readers_place", Process;
     /// `prlimit(2)` of its time on a processor (`RLIMIT_CPU`) to a second, and calls that give it something to do.
     RlimitCpu => "rlimit_cpu", Process;
     /// 1000 in its `oom_score_adj`, and `f` in `/proc/sysrq-trigger`: the kernel ends the first process that it would end for

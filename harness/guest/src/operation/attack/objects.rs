@@ -53,7 +53,7 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     }
 }
 
-fn open(command: u32, id: u32) -> Result<OwnedFd, Errno> {
+pub(super) fn open(command: u32, id: u32) -> Result<OwnedFd, Errno> {
     #[allow(unsafe_code)]
     // SAFETY: these commands take an id, no buffers, and return a new descriptor.
     unsafe {

@@ -6,17 +6,19 @@ use std::{
 };
 
 use harness_protocol::{errno::Errno, plan::Attack};
+use libbpf_sys as sys;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions},
 };
 
-use super::Attacked;
+use super::{Attacked, objects};
 use crate::{
     bpf::{self, MapSpec},
     cgroup,
     error::{During, SysError, last_errno},
+    process::{self, Fork},
     pseudofile,
     target::Target,
 };
@@ -42,7 +44,7 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
         }
         Attack::Kill => rustix::process::kill_process(pid, Signal::KILL).during(|| "kill")?,
         Attack::ProcessVmWritev => return write_stack(pid),
-        Attack::CgroupKill => {
+        Attack::CgroupKill | Attack::TakeReadersPlace => {
             let group = apart.insert(cgroup::Apart::new(format!("attack-{}", target.pid))?);
             pseudofile::write_at(&*group, "cgroup.procs", &target.pid.to_string())?;
             pseudofile::write_at(&*group, "cgroup.kill", "1")?;
@@ -66,7 +68,38 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     }
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     let ended = poll(&mut [PollFd::new(&pidfd.as_fd(), PollFlags::IN)], Some(&patience)).during(|| "poll a pidfd")?;
+    if way == Attack::TakeReadersPlace {
+        let refused = target.maps.len().saturating_sub(opened_in_its_place(&target.maps)?.into());
+        return match refused {
+            0 => Ok(None),
+            _ => Err(Errno::from_raw(libc::EPERM))
+                .during(|| format!("BPF_MAP_GET_FD_BY_ID of {refused} of {} maps", target.maps.len())),
+        };
+    }
     Ok(Some(if ended > 0 { "the process has ended" } else { "the process lives" }.to_owned()))
+}
+
+/// Returns how many of these maps a new process can open for reading and writing. It ends, so that the next reader finds the place
+/// free.
+fn opened_in_its_place(maps: &[u32]) -> Result<u8, SysError> {
+    let open = |id: &u32| objects::open(sys::BPF_MAP_GET_FD_BY_ID, *id);
+    match process::fork()? {
+        Fork::Child => {
+            // The first that opens makes the process the reader: only then does the guard tell its maps apart.
+            let _ = maps.iter().map(open).find(Result::is_ok);
+            let opened = maps.iter().filter_map(|id| open(id).ok()).count();
+            process::leave(i32::try_from(opened).unwrap_or(i32::MAX))
+        }
+        Fork::Parent(child) => {
+            let ended =
+                rustix::process::waitpid(Some(child), WaitOptions::empty()).during(|| "wait for the next reader")?;
+            let status = ended.and_then(|(_, status)| status.exit_status());
+            status
+                .and_then(|opened| u8::try_from(opened).ok())
+                .ok_or(Errno::from_raw(libc::ECHILD))
+                .during(|| "open the maps")
+        }
+    }
 }
 
 /// Makes calls for the guard to record, so that its reader runs: the kernel looks at the limit only then.
