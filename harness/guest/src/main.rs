@@ -25,6 +25,7 @@ mod kernel;
 mod kernel_types;
 mod kmsg;
 mod leftovers;
+mod library;
 mod lockdown;
 mod lsm;
 mod message;

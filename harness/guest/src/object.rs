@@ -6,7 +6,6 @@ mod attach;
 mod bpffs_location;
 mod kallsyms;
 mod libbpf;
-pub(crate) mod library;
 mod recorder;
 
 use std::{

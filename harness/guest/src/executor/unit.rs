@@ -20,7 +20,7 @@ use crate::{
     error::{During, SysError},
     exit,
     kernel_types::{self, KernelTypesError},
-    object::library,
+    library,
 };
 
 /// The first descriptor that systemd passes to a service (`SD_LISTEN_FDS_START`, sd_listen_fds(3)): the socket that its

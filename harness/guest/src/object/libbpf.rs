@@ -15,10 +15,11 @@ use harness_protocol::{
 };
 use libbpf_sys as sys;
 
-use super::{attach, bpffs_location, kallsyms, library, recorder};
+use super::{attach, bpffs_location, kallsyms, recorder};
 use crate::{
     bpffs::{self, Mounted},
     error::last_errno,
+    library,
 };
 
 /// The variable that names the bpffs for libbpf (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).

@@ -14,7 +14,7 @@ use crate::{
     attr::Attr,
     bpf::{ProgSpec, Token},
     error::{SysError, last_errno},
-    object::library,
+    library,
 };
 
 /// `BPF_PROG_LOAD` (`include/uapi/linux/bpf.h`).
