@@ -37,6 +37,8 @@ fuzz_target!(|bytes: &[u8]| {
                 0 => "/".to_owned(),
                 index => policy.cgroups[usize::from(index) - 1].to_string(),
             },
+            // Any known loader is the first of them too.
+            loader: if rule.loader == guard_policy::layout::ANY_LOADER { 1 } else { rule.loader },
             is_guard: false,
         };
         for cmd in (0..64).filter(|cmd| rule.cmds >> cmd & 1 == 1) {

@@ -1,5 +1,5 @@
 //! The guard where it cannot be put in force, early or late: it says why, and the policy decides whether the machine goes on. And
-//! where the kernel ends every process: it stays in force.
+//! where the kernel ends every process: it stays in force. And known loaders.
 
 mod built;
 
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         old,
         trial("a_hook_that_is_full_keeps_a_late_guard_out", full_hook),
         trial("a_guard_stays_in_force_when_sysrq_ends_every_process", sysrq),
+        trial("a_known_loader_is_the_file_that_was_executed", loaders),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -154,16 +155,7 @@ fn sysrq(built: &Built) -> Result<()> {
         echo o >/proc/sysrq-trigger
         sleep 1000
         "#;
-    let folder = RunFolder::create(&built.runs)?;
-    let spec = prepared(built, folder.path(), POLICY)?;
-    let root = folder.path().join("root");
-    for name in [GUARD_PROGRAM, "late.guard.toml"] {
-        fs::copy(folder.path().join("share").join(name), root.join(name))?;
-    }
-    fs::write(root.join("sysrq"), INIT)?;
-    fs::set_permissions(root.join("sysrq"), fs::Permissions::from_mode(0o755))?;
-    let kernel_args = spec.kernel_args.iter().cloned().chain(["init=/sysrq".to_owned()]).collect();
-    let said = said(&VmSpec { kernel_args, command: "true".to_owned(), ..spec }, folder.path().join("worker"))?;
+    let said = booted(built, POLICY, INIT)?;
     insta::assert_snapshot!(said, @"
     init: a guard alone: ready
     init: the guard is in force
@@ -174,6 +166,100 @@ fn sysrq(built: &Built) -> Result<()> {
     the VM ended
     ");
     Ok(())
+}
+
+/// The same program as a known loader, as a stranger that differs in one byte, and under the loader's name. What it loads is a
+/// second guard. Nobody reads a loader's memory, and its linker is told to ignore variables; both are otherwise with a stranger.
+fn loaders(built: &Built) -> Result<()> {
+    const POLICY: &str = r#"
+        version = 1
+        mode = "enforce"
+        loaders.known = { file = "/run/known", identity = "inode" }
+        loaders.shell = { file = "/run/sh", identity = "inode" }
+        [[rule]]
+        loader = "any"
+        allow = true
+        [[rule]]
+        cmds = "@read"
+        allow = true
+        "#;
+    const INIT: &str = r#"#!/bin/sh
+        mount -t proc proc /proc
+        mount -t sysfs sys /sys
+        mount -t devtmpfs dev /dev
+        mount -t securityfs security /sys/kernel/security
+        mount -t tmpfs run /run
+        exec >/dev/console 2>&1
+        load() {
+            what=$1
+            shift
+            "$@" try --commands /late.guard.toml </dev/null 2>&1 | grep -o 'ready\|^[^{].*' | sed "s/^/init: $what: /"
+        }
+        cp /bpf-guard /run/known
+        cp /bpf-guard /run/stranger
+        echo >>/run/stranger
+        cp $(readlink -f /bin/sh) /run/sh
+        load "a stranger without a guard" /run/stranger
+        mkdir /run/guard
+        /bpf-guard early --policy /late.guard.toml --bpffs /run/guard && echo "init: the guard is in force"
+        load "the loader" /run/known
+        load "a stranger" /run/stranger
+        ln /run/known /run/other-name
+        load "the loader by another name" /run/other-name
+        load "a stranger that another loader executes" /run/sh -c 'exec /run/stranger "$@"' sh
+        load "a loader that another one executes" /run/sh -c 'exec /run/known "$@"' sh
+        waits() {
+            what=$1
+            shift
+            "$@" -c 'read line </run/fifo' &
+            pid=$!
+            sleep 1
+            : 2>&1 </proc/$pid/mem | sed "s/^.*: /init: memory of $what: /"
+            hexdump -v -e '2/8 "%d " "\n"' /proc/$pid/auxv | grep '^23 ' | sed "s/^/init: AT_SECURE of $what: /"
+            kill $pid
+        }
+        mkfifo /run/fifo
+        waits "a loader" /run/sh
+        waits "a stranger" sh
+        mv /run/known /run/moved
+        cp /run/stranger /run/known
+        load "a stranger at the loader's path" /run/known
+        load "the loader at another path" /run/moved
+        sync
+        echo o >/proc/sysrq-trigger
+        sleep 1000
+        "#;
+    let said = booted(built, POLICY, INIT)?;
+    insta::assert_snapshot!(said, @"
+    init: a stranger without a guard: ready
+    init: the guard is in force
+    init: the loader: ready
+    init: a stranger: bpf-guard: the list of the kernel's BTF objects: Operation not permitted (os error 1)
+    init: the loader by another name: ready
+    init: a stranger that another loader executes: bpf-guard: the list of the kernel's BTF objects: Operation not permitted (os error 1)
+    init: a loader that another one executes: ready
+    init: memory of a loader: Permission denied
+    init: AT_SECURE of a loader: 23 1
+    init: AT_SECURE of a stranger: 23 0
+    init: a stranger at the loader's path: bpf-guard: the list of the kernel's BTF objects: Operation not permitted (os error 1)
+    init: the loader at another path: ready
+    the VM ended
+    ");
+    Ok(())
+}
+
+/// Boots with this program as process 1, which finds the guard's program and a policy at the root. Returns what it said.
+fn booted(built: &Built, policy: &str, init: &str) -> Result<String> {
+    let folder = RunFolder::create(&built.runs)?;
+    let spec = prepared(built, folder.path(), policy)?;
+    let root = folder.path().join("root");
+    for name in [GUARD_PROGRAM, "late.guard.toml"] {
+        fs::copy(folder.path().join("share").join(name), root.join(name))?;
+    }
+    fs::write(root.join("first"), init)?;
+    fs::set_permissions(root.join("first"), fs::Permissions::from_mode(0o755))?;
+    let kernel_args = spec.kernel_args.iter().cloned().chain(["init=/first".to_owned()]).collect();
+    said(&VmSpec { kernel_args, command: "true".to_owned(), ..spec }, folder.path().join("worker"))
 }
 
 /// Boots with an early guard and then tries a late one. Returns what they said, and how the VM ended.
