@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use harness_protocol::name::ScenarioName;
 use harness_runner::suite::Suite;
 use harness_snapshot::recorded::Recorded;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::reference::cell;
+use super::reference::{cell, scenario_link_as};
 
 /// The list, below the project's folder.
 const LIST: &str = "xtask/attacks.toml";
@@ -69,10 +69,16 @@ impl Row {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct List {
-    row: Vec<Row>,
+/// Reads the rows of a committed list, below the project's folder.
+pub(super) fn rows<Row: DeserializeOwned>(root: &Path, list: &str) -> Result<Vec<Row>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct List<Row> {
+        row: Vec<Row>,
+    }
+    let text = fs::read_to_string(root.join(list)).with_context(|| format!("cannot read {list}"))?;
+    let List { row } = toml::from_str(&text).with_context(|| format!("{list} is not valid"))?;
+    Ok(row)
 }
 
 /// Returns the generated part of the page.
@@ -80,20 +86,18 @@ struct List {
 /// # Errors
 /// The list cannot be read, leaves something out, or says what a snapshot contradicts.
 pub(super) fn page(root: &Path, suite: &Suite) -> Result<String> {
-    let path = root.join(LIST);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let list: List = toml::from_str(&text).with_context(|| format!("{LIST} is not valid"))?;
+    let rows: Vec<Row> = rows(root, LIST)?;
     let mut snapshots = BTreeMap::new();
     for name in suite.names() {
         let is_wanted =
-            name.as_str().starts_with(FOLDER) || list.row.iter().any(|row| row.named().any(|of| *of == name.as_str()));
+            name.as_str().starts_with(FOLDER) || rows.iter().any(|row| row.named().any(|of| *of == name.as_str()));
         if is_wanted {
             snapshots.insert(name.clone(), Snapshots::read(&suite.recorded(name)?));
         }
     }
-    let page = Page { rows: &list.row, snapshots: &snapshots };
+    let page = Page { rows: &rows, snapshots: &snapshots };
     page.check().with_context(|| format!("{LIST} is not right"))?;
-    list.row.iter().try_for_each(|row| check_tests(root, row)).with_context(|| format!("{LIST} is not right"))?;
+    rows.iter().try_for_each(|row| check_tests(root, row)).with_context(|| format!("{LIST} is not right"))?;
     Ok(page.text())
 }
 
@@ -138,12 +142,21 @@ impl Attempt {
 
 /// What the snapshots of a scenario have, by whose they are; the first is that of all kernels without one of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Snapshots(Vec<(String, Vec<Attempt>)>);
+pub(super) struct Snapshots(Vec<(String, Vec<Attempt>)>);
 
 impl Snapshots {
-    fn read(recorded: &Recorded) -> Self {
+    pub(super) fn read(recorded: &Recorded) -> Self {
+        Self::of(recorded.texts.iter().map(|(owner, text)| (owner.words(), text.as_str())))
+    }
+
+    pub(super) fn of<'a>(texts: impl IntoIterator<Item = (String, &'a str)>) -> Self {
         let attempts = |text: &str| text.lines().filter_map(Attempt::of_line).collect();
-        Self(recorded.texts.iter().map(|(owner, text)| (owner.words(), attempts(text))).collect())
+        Self(texts.into_iter().map(|(owner, text)| (owner, attempts(text))).collect())
+    }
+
+    /// Returns the attempts of each snapshot.
+    pub(super) fn each(&self) -> impl Iterator<Item = &[Attempt]> {
+        self.0.iter().map(|(_, attempts)| attempts.as_slice())
     }
 
     fn main(&self) -> &[Attempt] {
@@ -156,7 +169,7 @@ impl Snapshots {
     }
 
     /// Returns something of an attempt, for each kernel where that differs.
-    fn said(&self, of: impl Fn(&[Attempt]) -> Option<String>) -> String {
+    pub(super) fn said(&self, of: impl Fn(&[Attempt]) -> Option<String>) -> String {
         let all: Vec<(&str, String)> =
             self.0.iter().map(|(owner, attempts)| (&**owner, of(attempts).unwrap_or_default())).collect();
         let Some((_, first)) = all.first() else { return String::new() };
@@ -205,7 +218,7 @@ impl Snapshots {
 /// Returns a link from a page of `docs/` to a scenario of the guard.
 fn scenario_link(name: &ScenarioName) -> String {
     let short = name.as_str().strip_prefix("guard/").unwrap_or(name.as_str());
-    format!("[`{short}`](../scenarios/{name}.toml)")
+    scenario_link_as(&format!("`{short}`"), name.as_str())
 }
 
 struct Page<'a> {
@@ -327,8 +340,7 @@ mod tests {
     }
 
     fn recorded(texts: &[(&str, &str)]) -> BTreeMap<ScenarioName, Snapshots> {
-        let attempts = |text: &str| text.lines().filter_map(Attempt::of_line).collect();
-        let of = |text: &str| Snapshots(vec![("everything".to_owned(), attempts(text))]);
+        let of = |text| Snapshots::of([("everything".to_owned(), text)]);
         texts.iter().map(|(name, text)| (name.parse().unwrap(), of(text))).collect()
     }
 
@@ -362,9 +374,8 @@ mod tests {
 
     #[test]
     fn a_kernel_whose_verdict_differs_is_named() {
-        let attempts = |text: &str| text.lines().filter_map(Attempt::of_line).collect();
         let all = [("everything", PROTECTED), ("7.3", UNPROTECTED)];
-        let snapshots = Snapshots(all.iter().map(|(owner, text)| ((*owner).to_owned(), attempts(text))).collect());
+        let snapshots = Snapshots::of(all.map(|(owner, text)| (owner.to_owned(), text)));
         assert_eq!(snapshots.canary(1), "in force; 7.3: gone");
         assert_eq!(snapshots.verdict(0), "allowed");
         assert!(!snapshots.survives() && !snapshots.refuses());

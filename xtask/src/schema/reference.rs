@@ -82,8 +82,13 @@ pub(super) fn differences(reasons: &Reasons) -> String {
 }
 
 /// Returns a link from a page of `docs/` to a scenario file.
-pub(super) fn scenario_link(name: &ScenarioName) -> String {
-    format!("[`{name}`](../scenarios/{name}.toml)")
+fn scenario_link(name: &ScenarioName) -> String {
+    scenario_link_as(&format!("`{name}`"), name.as_str())
+}
+
+/// Returns such a link with another text than the scenario's name.
+pub(super) fn scenario_link_as(text: &str, name: &str) -> String {
+    format!("[{text}](../scenarios/{name}.toml)")
 }
 
 struct Reference<'s> {

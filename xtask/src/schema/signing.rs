@@ -1,6 +1,6 @@
 //! The page about signed programs: a committed list of attacks, with the verdicts that snapshots have under each policy.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use harness_protocol::name::ScenarioName;
@@ -8,8 +8,8 @@ use harness_runner::scenario_runner::Runner;
 use serde::Deserialize;
 
 use super::{
-    attacks::Attempt,
-    reference::{cell, scenario_link},
+    attacks::{self, Attempt, Snapshots},
+    reference::{cell, scenario_link_as},
 };
 
 /// The list, below the project's folder.
@@ -34,17 +34,11 @@ struct Row {
     honest: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct List {
-    row: Vec<Row>,
-}
-
-/// A scenario: the kernels that it is for, and its snapshots by whose they are.
+/// A scenario: the kernels that it is for, and its snapshots.
 #[derive(Clone, Debug)]
 struct Recorded {
     kernels: String,
-    texts: Vec<(String, Vec<Attempt>)>,
+    snapshots: Snapshots,
 }
 
 /// Returns the generated part of the page.
@@ -52,19 +46,16 @@ struct Recorded {
 /// # Errors
 /// The list cannot be read, or names a scenario that lacks what the page shows.
 pub(super) fn page(root: &Path, runner: &Runner) -> Result<String> {
-    let text = fs::read_to_string(root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
-    let list: List = toml::from_str(&text).with_context(|| format!("{LIST} is not valid"))?;
+    let rows: Vec<Row> = attacks::rows(root, LIST)?;
     let names: Vec<&ScenarioName> =
         runner.suite().names().filter(|name| name.as_str().starts_with("signing/")).collect();
     let mut recorded = BTreeMap::new();
     for checked in runner.check(names)? {
-        let of = runner.suite().recorded(checked.name())?;
-        let attempts = |text: &String| text.lines().filter_map(Attempt::of_line).collect();
-        let texts = of.texts.iter().map(|(owner, text)| (owner.words(), attempts(text))).collect();
+        let snapshots = Snapshots::read(&runner.suite().recorded(checked.name())?);
         let kernels = checked.kernels().map_or("all".to_owned(), |range| format!("`{range}`"));
-        recorded.insert(checked.name().as_str().to_owned(), Recorded { kernels, texts });
+        recorded.insert(checked.name().as_str().to_owned(), Recorded { kernels, snapshots });
     }
-    page_of(&list.row, &recorded).with_context(|| format!("{LIST} is not right"))
+    page_of(&rows, &recorded).with_context(|| format!("{LIST} is not right"))
 }
 
 fn page_of(rows: &[Row], recorded: &BTreeMap<String, Recorded>) -> Result<String> {
@@ -119,7 +110,7 @@ impl Line {
         let mut kernels: Vec<&str> = scenarios.iter().map(|scenario| scenario.kernels.as_str()).collect();
         kernels.dedup();
         Ok(Self {
-            link: scenario_link(&first.parse()?).replace(&format!("`{first}`"), &row.number),
+            link: scenario_link_as(&row.number, first),
             cells: cells.try_into().ok().context("there are as many cells as columns")?,
             kernels: kernels.join(", "),
         })
@@ -129,18 +120,17 @@ impl Line {
 impl Recorded {
     /// Returns whether a user's last attempt is refused by every kernel, and how; kernels that differ are named.
     fn verdict(&self, user: &str) -> Option<(bool, String)> {
-        let by_kernel: Vec<(&str, (bool, String))> = self
-            .texts
-            .iter()
-            .filter_map(|(owner, attempts)| {
-                let last = attempts.iter().rev().find(|attempt| attempt.is_by(user))?;
-                Some((owner.as_str(), shown(&last.verdict)))
-            })
-            .collect();
-        let (_, (_, words)) = by_kernel.first()?;
-        let others = by_kernel[1..].iter().filter(|(_, (_, other))| other != words);
-        let text = others.fold(words.clone(), |text, (owner, (_, other))| format!("{text}; {owner}: {other}"));
-        Some((by_kernel.iter().all(|(_, (is_refused, _))| *is_refused), text))
+        let last = |attempts: &[Attempt]| {
+            let last = attempts.iter().rev().find(|attempt| attempt.is_by(user))?;
+            Some(shown(&last.verdict))
+        };
+        let refused: Option<Vec<bool>> =
+            self.snapshots.each().map(|attempts| last(attempts).map(|(is_refused, _)| is_refused)).collect();
+        let refused = refused.filter(|refused| !refused.is_empty())?;
+        Some((
+            refused.into_iter().all(|is_refused| is_refused),
+            self.snapshots.said(|attempts| Some(last(attempts)?.1)),
+        ))
     }
 }
 
@@ -167,6 +157,8 @@ fn shown(verdict: &str) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const TEXT: &str = "\
@@ -185,9 +177,8 @@ mod tests {
     }
 
     fn recorded(texts: &[(&str, &str)]) -> BTreeMap<String, Recorded> {
-        let attempts = |text: &str| text.lines().filter_map(Attempt::of_line).collect();
-        let texts = texts.iter().map(|(owner, text)| ((*owner).to_owned(), attempts(text))).collect();
-        [("signing/a".to_owned(), Recorded { kernels: "`>=6.18`".to_owned(), texts })].into()
+        let snapshots = Snapshots::of(texts.iter().map(|(owner, text)| ((*owner).to_owned(), *text)));
+        [("signing/a".to_owned(), Recorded { kernels: "`>=6.18`".to_owned(), snapshots })].into()
     }
 
     fn shown(rows: &[Row], recorded: &BTreeMap<String, Recorded>) -> String {
