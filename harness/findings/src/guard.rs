@@ -10,8 +10,7 @@ use std::{
 
 use guard_policy::{
     Action, Caller, Compiled, Decision, Family, FindingKind, Rule, Userns,
-    layout::ANY_LOADER,
-    layout::{Reason, Verdict},
+    layout::{ANY_LOADER, Reason, Verdict},
 };
 use harness_diagnostics::report::Report;
 use harness_frontend::{Location, Source, Sources, suppressions_of_toml};
@@ -23,9 +22,8 @@ use crate::{
     input::KernelFacts,
     suppressions,
 };
-pub use guard_policy::Policy;
-
 pub use calls::{KnownFunctions, ObjectCall, calls};
+pub use guard_policy::Policy;
 pub use profile::profile;
 
 /// Whether a file is a policy, by its name `*.guard.toml`, or by the keys of a TOML file.
@@ -94,8 +92,15 @@ fn finding(found: &guard_policy::Finding) -> Finding {
         .advice(found.advice.clone())
 }
 
-/// The most parts of an object that a finding lists.
-pub(crate) const MOST_PARTS: usize = 5;
+/// The most parts of an object, or names, that a finding lists.
+const MOST_PARTS: usize = 5;
+
+/// Lists the first parts, and says how many more there are.
+pub(crate) fn listed(parts: &[String]) -> String {
+    let (first, more) = parts.split_at(parts.len().min(MOST_PARTS));
+    let more = (!more.is_empty()).then(|| format!("{} more", more.len()));
+    first.iter().cloned().chain(more).collect::<Vec<_>>().join(", ")
+}
 
 /// A refusal of a part of an object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,9 +169,7 @@ impl Refusal {
         let rule = policy.rules.iter().find(|rule| rule.number == self.rule);
         let who = who(policy, self.rule);
         let Self { object, why, .. } = self;
-        let mut listed: Vec<String> = parts.iter().take(MOST_PARTS).cloned().collect();
-        listed.extend((parts.len() > MOST_PARTS).then(|| format!("{} more", parts.len() - MOST_PARTS)));
-        let parts = listed.join(", ");
+        let parts = listed(parts);
         let callers: Vec<&str> = callers.iter().map(String::as_str).collect();
         let verb = if self.is_denied { "refuses" } else { "would refuse" };
         let message = format!("{object}: {who} {verb} {parts} for {}: {why}", callers.join("; "));

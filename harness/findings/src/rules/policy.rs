@@ -21,7 +21,7 @@ use super::kernel_check::{KernelCheck, option};
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    guard::{MOST_PARTS, caller, in_words, who},
+    guard::{caller, in_words, listed, who},
 };
 
 /// The option of systemd that places a unit in the hierarchy of cgroups (`systemd.resource-control(5)`).
@@ -34,41 +34,39 @@ pub(super) fn check(check: &mut KernelCheck<'_>, policy: &(String, Policy)) {
     let Ok(delegation) = check.kernel.delegation(check.configuration) else { return };
     let (label, policy) = policy;
     let compiled = policy.compile();
-    let mut callers = callers(check, policy);
-    callers.dedup_by_key(|caller| in_words(caller));
-    let all = callers.len();
-    let mut refused: BTreeMap<Refused, BTreeSet<String>> = BTreeMap::new();
-    for caller in &callers {
+    let callers = callers(check, policy);
+    let mut refused: BTreeMap<Refused, Vec<&str>> = BTreeMap::new();
+    for (words, caller) in &callers {
         for one in refused_of(check, &delegation, &compiled, caller) {
-            refused.entry(one).or_default().insert(in_words(caller));
+            refused.entry(one).or_default().push(words);
         }
     }
-    for (refused, callers) in refused {
+    for (refused, who_is_refused) in refused {
         let location = refused.location(check);
-        let level = if refused.is_denied && callers.len() == all { Level::Warning } else { Level::Note };
-        let callers: Vec<&str> = callers.iter().map(String::as_str).collect();
+        let is_everybody = who_is_refused.len() == callers.len();
+        let level = if refused.is_denied && is_everybody { Level::Warning } else { Level::Note };
         let message = format!(
             "the token grants what the policy {label} {}: {} {}, {}, for {}",
             if refused.is_denied { "refuses" } else { "would refuse" },
             words(refused.kind),
-            listed(refused.kind, &refused.numbers),
+            names_of(refused.kind, &refused.numbers),
             if refused.rule == 0 {
                 "as no rule takes the call".to_owned()
             } else {
                 format!("by {}", who(policy, refused.rule))
             },
-            callers.join("; ")
+            who_is_refused.join("; ")
         );
         let finding =
             Finding::new(Code::TokenWiderThanPolicy, message, "the guard decides after the token, and may only refuse");
         let advice = "delegate what the policy allows, or allow what is needed in the policy";
         check.add(finding.of_level(level).at(location.as_ref()).advice(advice));
     }
-    for (profile, kind, idle) in idle(check, &delegation, policy, &compiled, &callers) {
+    for (profile, kind, idle) in idle(check, &delegation, policy, &compiled, callers.values()) {
         let message = format!(
             "profile `{profile}` of the policy {label} allows {} that no token of this configuration grants: {}",
             words(kind),
-            listed(kind, &idle)
+            names_of(kind, &idle)
         );
         let why = "the profile is for programs and maps that come with a token, and a token cannot be widened";
         let finding = Finding::new(Code::PolicyWiderThanToken, message, why).at(option(check.configuration, kind));
@@ -95,8 +93,8 @@ impl Refused {
 }
 
 /// Those who may make the calls of the configuration's processes, as far as its file says who they are: one for each rule of the
-/// policy, and one whom no rule describes.
-fn callers(check: &KernelCheck<'_>, policy: &Policy) -> Vec<Caller> {
+/// policy, and one whom no rule describes; by their words.
+fn callers(check: &KernelCheck<'_>, policy: &Policy) -> BTreeMap<String, Caller> {
     let context = &check.configuration.execution_context;
     let is_unit = check.configuration.frontend.makes == ConfiguredObject::Unit;
     let has_slice = check.configuration.written.iter().any(|written| written.key == SLICE);
@@ -113,9 +111,8 @@ fn callers(check: &KernelCheck<'_>, policy: &Policy) -> Vec<Caller> {
         }
         caller
     };
-    let mut callers: Vec<Caller> = std::iter::once(None).chain(policy.rules.iter().map(Some)).map(described).collect();
-    callers.sort_by_key(in_words);
-    callers
+    let all = std::iter::once(None).chain(policy.rules.iter().map(Some)).map(described);
+    all.map(|caller| (in_words(&caller), caller)).collect()
 }
 
 /// What a caller is refused of what a configuration delegates.
@@ -176,12 +173,12 @@ fn delegated(check: &KernelCheck<'_>, delegation: &Delegation, kind: Kind) -> Ve
 }
 
 /// What profiles that require a token allow of map and program types in vain, for those callers whom they judge.
-fn idle<'a>(
+fn idle<'a, 'c>(
     check: &KernelCheck<'_>,
     delegation: &Delegation,
     policy: &'a Policy,
     compiled: &Compiled,
-    callers: &[Caller],
+    callers: impl Iterator<Item = &'c Caller>,
 ) -> BTreeSet<(&'a str, Kind, Vec<u32>)> {
     let mut idle = BTreeSet::new();
     for caller in callers {
@@ -216,10 +213,6 @@ const fn words(kind: Kind) -> &'static str {
     }
 }
 
-/// The first names of numbers.
-fn listed(kind: Kind, numbers: &[u32]) -> String {
-    let mut listed: Vec<String> =
-        numbers.iter().take(MOST_PARTS).map(|number| names::shown(kind, *number).to_string()).collect();
-    listed.extend((numbers.len() > MOST_PARTS).then(|| format!("{} more", numbers.len() - MOST_PARTS)));
-    listed.join(", ")
+fn names_of(kind: Kind, numbers: &[u32]) -> String {
+    listed(&numbers.iter().map(|number| names::shown(kind, *number).to_string()).collect::<Vec<_>>())
 }
