@@ -132,12 +132,7 @@ fn full_hook(built: &Built) -> Result<()> {
 fn sysrq(built: &Built) -> Result<()> {
     const POLICY: &str =
         "version = 1\nmode = \"enforce\"\n[[rule]]\ncmds = [\"map_create\"]\ndeny = true\n[[rule]]\nallow = true\n";
-    const INIT: &str = r#"#!/bin/sh
-        mount -t proc proc /proc
-        mount -t sysfs sys /sys
-        mount -t devtmpfs dev /dev
-        mount -t securityfs security /sys/kernel/security
-        exec >/dev/console 2>&1
+    const SCRIPT: &str = r#"
         late() {
             /bpf-guard try --commands /late.guard.toml </dev/null 2>&1 | grep -o 'ready\|^bpf-guard: .*' | sed "s/^/init: $1: /"
         }
@@ -152,10 +147,8 @@ fn sysrq(built: &Built) -> Result<()> {
         wait
         pidof bpf-guard sleep | wc -w | sed 's/^/init: processes: /'
         late "another one"
-        echo o >/proc/sysrq-trigger
-        sleep 1000
         "#;
-    let said = booted(built, POLICY, INIT)?;
+    let said = booted(built, POLICY, SCRIPT)?;
     insta::assert_snapshot!(said, @"
     init: a guard alone: ready
     init: the guard is in force
@@ -183,13 +176,8 @@ fn loaders(built: &Built) -> Result<()> {
         cmds = "@read"
         allow = true
         "#;
-    const INIT: &str = r#"#!/bin/sh
-        mount -t proc proc /proc
-        mount -t sysfs sys /sys
-        mount -t devtmpfs dev /dev
-        mount -t securityfs security /sys/kernel/security
+    const SCRIPT: &str = r#"
         mount -t tmpfs run /run
-        exec >/dev/console 2>&1
         load() {
             what=$1
             shift
@@ -225,11 +213,8 @@ fn loaders(built: &Built) -> Result<()> {
         cp /run/stranger /run/known
         load "a stranger at the loader's path" /run/known
         load "the loader at another path" /run/moved
-        sync
-        echo o >/proc/sysrq-trigger
-        sleep 1000
         "#;
-    let said = booted(built, POLICY, INIT)?;
+    let said = booted(built, POLICY, SCRIPT)?;
     insta::assert_snapshot!(said, @"
     init: a stranger without a guard: ready
     init: the guard is in force
@@ -248,15 +233,26 @@ fn loaders(built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// Boots with this program as process 1, which finds the guard's program and a policy at the root. Returns what it said.
-fn booted(built: &Built, policy: &str, init: &str) -> Result<String> {
+/// Boots with this script as process 1, which finds the guard's program and a policy at the root, and switches the VM off at its
+/// end. Returns what it said.
+fn booted(built: &Built, policy: &str, script: &str) -> Result<String> {
+    const BEFORE: &str = "#!/bin/sh
+        mount -t proc proc /proc
+        mount -t sysfs sys /sys
+        mount -t devtmpfs dev /dev
+        mount -t securityfs security /sys/kernel/security
+        exec >/dev/console 2>&1";
+    const AFTER: &str = "
+        echo o >/proc/sysrq-trigger
+        sleep 1000
+        ";
     let folder = RunFolder::create(&built.runs)?;
     let spec = prepared(built, folder.path(), policy)?;
     let root = folder.path().join("root");
     for name in [GUARD_PROGRAM, "late.guard.toml"] {
         fs::copy(folder.path().join("share").join(name), root.join(name))?;
     }
-    fs::write(root.join("first"), init)?;
+    fs::write(root.join("first"), [BEFORE, script, AFTER].concat())?;
     fs::set_permissions(root.join("first"), fs::Permissions::from_mode(0o755))?;
     let kernel_args = spec.kernel_args.iter().cloned().chain(["init=/first".to_owned()]).collect();
     said(&VmSpec { kernel_args, command: "true".to_owned(), ..spec }, folder.path().join("worker"))
