@@ -83,7 +83,8 @@ pub(crate) struct RunArgs {
 
 /// Reads a size such as `64MiB`.
 fn size(text: &str) -> Result<u64, String> {
-    let bytes = text.parse().ok().or_else(|| guard_policy::size(text)).filter(|bytes| *bytes >= 4096);
+    let bytes = guard_policy::size(text).or_else(|| guard_policy::size(&format!("{text}B")));
+    let bytes = bytes.filter(|bytes| *bytes >= 4096);
     bytes.ok_or_else(|| "it is no number of bytes from 4KiB on and below 2^64, such as 64MiB".to_owned())
 }
 
@@ -217,8 +218,9 @@ mod tests {
     fn a_size_has_a_unit() {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("4096"), Ok(4096));
-        for wrong in ["4095", "1KiB", "64MB", "99999999999GiB", "MiB", ""] {
-            assert!(size(wrong).is_err(), "{wrong}");
+        for wrong in ["4095", "1KiB", "64MB", "99999999999GiB", "MiB", "", "+4096"] {
+            let error = size(wrong).unwrap_err();
+            assert_eq!(error, "it is no number of bytes from 4KiB on and below 2^64, such as 64MiB", "{wrong}");
         }
     }
 }

@@ -58,6 +58,9 @@ fn members_have_the_names_and_offsets_of_the_header() {
         ("guard_cgroup", Cgroup::FIELDS),
         ("guard_profile", Profile::FIELDS),
         ("guard_name_key", NameKey::FIELDS),
+        ("guard_loader", Loader::FIELDS),
+        ("guard_identity_key", IdentityKey::FIELDS),
+        ("guard_tag_key", TagKey::FIELDS),
     ];
     for (name, fields) in twins {
         let twin: Vec<_> = fields.iter().map(|field| (field.name.to_owned(), field.offset)).collect();

@@ -266,6 +266,10 @@ fn many_rules_are_refused() {
         |count| format!("version = 1\n{}", (0..count).map(|n| format!("[profiles.p{n}]\n")).collect::<String>());
     assert_eq!(read(&profiles(64)).profiles.len(), 64);
     assert!(problems(&profiles(65)).contains("65 entries, more than the limit of 64"));
+    let loader = |n| format!("[loaders.l{n}]\nfile = '/{n}'\nidentity = 'inode'\n");
+    let loaders = |count| format!("version = 1\n{}", (0..count).map(loader).collect::<String>());
+    assert_eq!(read(&loaders(32)).loaders.len(), 32);
+    assert!(problems(&loaders(33)).contains("33 entries, more than the limit of 32"));
 }
 
 #[test]
