@@ -17,9 +17,6 @@ use crate::{
     library,
 };
 
-/// `BPF_PROG_LOAD` (`include/uapi/linux/bpf.h`).
-const PROG_LOAD: u32 = 5;
-
 /// `BPF_PROG_LOAD` with a signature, once, without a verifier log.
 ///
 /// # Errors
@@ -63,7 +60,7 @@ pub(super) fn load(
         }
     }
     // SAFETY: each count is that of its buffer, and the license ends with a zero; the command returns a new descriptor.
-    Ok(made(unsafe { attr.make(PROG_LOAD) }))
+    Ok(made(unsafe { attr.make(libbpf_sys::BPF_PROG_LOAD) }))
 }
 
 fn file(name: &str) -> Result<&'static [u8], OperationError> {
