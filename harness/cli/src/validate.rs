@@ -48,8 +48,8 @@ Examples:
   {program} validate my.service --policy web.guard.toml
   {program} validate --explain number-erases-names
 
-Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage or a file that cannot
-be read; 3 a kernel disagrees with the prediction, the harness, QEMU or a build failed, or a file
+Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage, a file that cannot be
+read or is a template, or a value that is not in the file; 3 a kernel disagrees with the prediction, the harness, QEMU or a build failed, or a file
 cannot be written; 4 the files have no delegation.")]
 pub struct Args {
     /// Configurations to check
@@ -136,8 +136,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if reports.iter().any(ConfigurationReport::is_contradicted) {
         return Ok(exit::FAILED.into());
     }
-    let refused = reports.iter().any(ConfigurationReport::is_refused);
-    Ok(if refused { ExitCode::from(exit::DIFFERS) } else { ExitCode::SUCCESS })
+    if reports.iter().any(ConfigurationReport::is_refused) {
+        return Ok(exit::DIFFERS.into());
+    }
+    Ok(if reports.iter().any(ConfigurationReport::is_open) { exit::WRONG_INPUT.into() } else { ExitCode::SUCCESS })
 }
 
 /// The kernels, objects and names that configurations are checked with.

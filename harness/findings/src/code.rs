@@ -91,6 +91,16 @@ codes! {
     /// The same option more than once. The kernel combines the masks of all occurrences; systemd, Incus and LXD use only the
     /// last one.
     RepeatedOption = "repeated-option", Warning, "an option that is set more than once";
+    /// In mount options a comma ends an option, and the kernel takes the names in a list apart at colons. bpffs ignores options
+    /// that it does not know (`bpf_parse_param` in `kernel/bpf/inode.c`), so what follows the comma is not delegated, without
+    /// any message.
+    CommaEndsOption = "comma-ends-option", Error, "names that a comma separates from their option";
+    /// A value is a variable of a shell, or a placeholder of a template, whose text is not in the file. What depends on it is not
+    /// judged: check the command or unit that results from it.
+    ValueNotKnown = "value-not-known", Warning, "a value that is not in the file";
+    /// A mask of 32 ones, such as 0xffffffff, for `any`. A mask has 64 bits: whatever has number 32 or more is not delegated,
+    /// such as the attach types of xdp and of tracing programs.
+    NarrowMask = "narrow-mask", Warning, "a mask that leaves out bits 32 and up";
     /// The kernel accepts at most 255 bytes for the value of one mount option (`fs/fsopen.c`).
     ValueTooLong = "value-too-long", Error, "a value that is longer than the kernel accepts";
     /// The front-end refuses this, or ignores it with or without a warning.
@@ -123,7 +133,8 @@ codes! {
     /// Something is delegated that none of the objects needs.
     BeyondObjects = "beyond-objects", Note, "more than the objects need";
     /// A bpffs is requested, but nothing is delegated: no token can be created from it (ENOENT, `bpf_token_create` in
-    /// `kernel/bpf/token.c`).
+    /// `kernel/bpf/token.c`). It is a note if a unit has `PrivateBPF=` without any `BPFDelegate…=`, which hides the host's
+    /// bpffs (systemd.exec(5)).
     NothingDelegated = "nothing-delegated", Error, "a bpffs without any delegation";
     /// Delegation options are set, but no bpffs mount is requested.
     NoBpffs = "no-bpffs", Error, "a delegation without a bpffs";
@@ -132,11 +143,20 @@ codes! {
     NoUserNamespace = "no-user-namespace", Error, "a delegation without a user namespace";
     /// The bpffs would belong to the host's user namespace although the processes have one of their own. A token can only be
     /// created in the user namespace that owns the bpffs (`bpf_token_create` in `kernel/bpf/token.c`). systemd opens the bpffs
-    /// when it sets up the mount namespace, so the mount namespace must be delegated.
+    /// when it sets up the mount namespace, so the mount namespace must be delegated. A bpffs that mount(8), an fstab or a mount
+    /// unit mounts belongs to the host's user namespace forever, whoever sees it by a bind mount; in another user namespace the
+    /// kernel refuses options that delegate with EPERM (`bpf_parse_param` in `kernel/bpf/inode.c`). The container has to call
+    /// fsopen(2), and a process with CAP_SYS_ADMIN on the host fsconfig(2) on the descriptor, as systemd, Incus and LXD do.
     BpffsOfTheHost = "bpffs-of-the-host", Error, "a bpffs that belongs to the host's user namespace";
     /// Creating a token requires CAP_BPF itself in the user namespace; CAP_SYS_ADMIN is not enough (`bpf_token_create` in
     /// `kernel/bpf/token.c`).
     NoCapBpf = "no-cap-bpf", Error, "no CAP_BPF to create a token";
+    /// libbpf creates a token from the bpffs that `LIBBPF_BPF_TOKEN_PATH` names, and the object does not load if it cannot; if the
+    /// variable is empty, libbpf uses no token (`bpf_object_prepare_token` in `tools/lib/bpf/libbpf.c`).
+    TokenPathElsewhere = "token-path-elsewhere", Error, "libbpf looks for the bpffs where none is";
+    /// The bpffs is mounted, but the processes cannot open it: a token needs its descriptor. As a warning: a filter of file systems
+    /// refuses it, which takes effect on kernels with LSM programs.
+    BpffsNotReachable = "bpffs-not-reachable", Error, "a bpffs that the processes cannot open";
     /// The system call filter refuses `bpf(2)`, with or without a token. As a note: it refuses `perf_event_open(2)`, which
     /// attaches probes and tracepoints.
     SeccompRefusesBpf = "seccomp-refuses-bpf", Error, "a system call filter that refuses bpf(2)";

@@ -104,13 +104,14 @@ pub fn is_outside(configuration: &Configuration) -> bool {
         && configuration.execution_context.user_namespace.value == UserNamespace::Host
 }
 
-/// Whether the bpffs belongs to the host's user namespace, or `bpf(2)` is refused.
+/// Whether the bpffs belongs to the host's user namespace or cannot be opened, or `bpf(2)` is refused.
 fn cannot_create_token(configuration: &Configuration) -> bool {
     let context = &configuration.execution_context;
     configuration.bpffs.is_none()
         || context.user_namespace.value == UserNamespace::Host
         || belongs_to_host(configuration)
         || context.refused_calls.contains_key(&SystemCall::Bpf)
+        || context.hides_bpffs.iter().any(|hides| hides.is_certain)
 }
 
 /// Returns the capabilities of a configuration's processes in their user namespace: for root the bounding set, for anyone

@@ -62,6 +62,8 @@ pub struct KernelReport {
     pub grant: Grant,
     /// The four options as the kernel shows them in `mountinfo(5)`.
     pub shown: [String; 4],
+    /// Whether all values are known: variables and placeholders have none.
+    pub is_known: bool,
     /// The result in a VM, if it was tried.
     pub proved: Option<Proved>,
 }
@@ -70,6 +72,11 @@ impl ConfigurationReport {
     /// Whether a finding is an error.
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// Whether a value is not in the file, so that a part of the configuration is not judged.
+    pub fn is_open(&self) -> bool {
+        self.configuration.as_ref().is_some_and(|configuration| !configuration.unknown.is_empty())
     }
 
     /// Whether a kernel disagrees with the prediction.
@@ -99,10 +106,11 @@ impl ConfigurationReport {
 impl KernelReport {
     /// Predicts how a kernel treats a configuration.
     pub fn of(kernel: &KernelFacts, configuration: &Configuration) -> Self {
-        let delegation = kernel.delegation(configuration).ok().filter(|_| kernel.has_tokens());
+        let is_known = configuration.unknown.is_empty();
+        let delegation = kernel.delegation(configuration).ok().filter(|_| is_known && kernel.has_tokens());
         let shown = shown(&delegation.unwrap_or_default(), kernel);
         let grant = delegation.map(|delegation| input::grant(configuration, delegation)).unwrap_or_default();
-        Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, proved: None }
+        Self { name: kernel.name.clone(), release: kernel.release, delegation, grant, shown, is_known, proved: None }
     }
 
     /// Whether a token can be created.

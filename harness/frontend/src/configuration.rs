@@ -6,8 +6,9 @@ use thiserror::Error;
 
 use crate::{
     execution_context::ExecutionContext,
-    frontend::{Frontend, OptionDelivery},
+    frontend::{ConfiguredObject, Frontend, OptionDelivery},
     source::Location,
+    text::shown,
 };
 
 /// One configuration: a unit with its drop-ins, an instance or profile, a mount line, a token.
@@ -25,6 +26,10 @@ pub struct Configuration {
     pub execution_context: ExecutionContext,
     /// What the front-end refuses or ignores, in the order of reading.
     pub problems: Vec<Rejection>,
+    /// Values that the file does not have: variables of a shell, placeholders of a template.
+    pub unknown: Vec<UnknownValue>,
+    /// Names that do not belong to an option any more because a comma ended it.
+    pub cut_off: Vec<CutOff>,
     /// Comments that suppress findings.
     pub suppressions: Vec<Suppression>,
     /// Every assignment of a unit in the order systemd reads them, whether or not it affects a delegation; at most one more
@@ -137,6 +142,32 @@ pub struct Rejection {
     pub effect: Effect,
     /// The text to write instead, if that is clear.
     pub instead: Option<String>,
+    /// Whether it is the name of a setting, and similar to one that delegates.
+    pub is_misspelled: bool,
+}
+
+/// A variable of a shell, or a placeholder of a template, where a value is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownValue {
+    /// Where.
+    pub location: Location,
+    /// Its text.
+    pub text: String,
+    /// The option whose value it is, or a part of; `None` if it can stand for any setting.
+    pub option: Option<Kind>,
+}
+
+/// Names after a comma in mount options. The comma ended their option, and bpffs ignores unknown options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// All of them.
+    pub location: Location,
+    /// The option that they were meant for.
+    pub option: Kind,
+    /// The first of them, with the commas between them.
+    pub text: String,
+    /// The commas before each of them; none if a name is not known.
+    pub commas: Vec<Location>,
 }
 
 /// A comment `bpf-token: allow CODE reason`.
@@ -174,6 +205,8 @@ impl Configuration {
             delegated: Default::default(),
             execution_context: ExecutionContext::default(),
             problems: Vec::new(),
+            unknown: Vec::new(),
+            cut_off: Vec::new(),
             suppressions: Vec::new(),
             written: Vec::new(),
             other_manager: None,
@@ -184,6 +217,27 @@ impl Configuration {
     /// Returns the assignments to one option, in order.
     pub fn delegated(&self, kind: Kind) -> &[Assignment] {
         &self.delegated[kind as usize]
+    }
+
+    /// Whether an option is set, to anything at all.
+    pub fn delegates(&self) -> bool {
+        let is_set = self.delegated.iter().flatten().any(|assignment| assignment.taken);
+        is_set || self.unknown.iter().any(|unknown| unknown.option.is_some())
+    }
+
+    /// Whether it delegates something, or tries to.
+    pub(crate) fn says_something(&self) -> bool {
+        self.delegates() || !self.problems.is_empty() || !self.cut_off.is_empty() || !self.unknown.is_empty()
+    }
+
+    /// Whether a bpffs is requested without anything to delegate from it, which only hides the host's (systemd.exec(5),
+    /// `PrivateBPF=`).
+    pub fn only_hides(&self) -> bool {
+        self.frontend.makes == ConfiguredObject::Unit
+            && self.bpffs.is_some()
+            && !self.delegates()
+            && !self.problems.iter().any(|problem| problem.is_misspelled)
+            && self.unknown.is_empty()
     }
 
     /// Returns the masks that are set, if a bpffs is mounted.
@@ -276,9 +330,17 @@ impl Configuration {
         self.delegated[kind as usize].push(assignment);
     }
 
+    /// Adds a value that is not known, up to [`MOST_PROBLEMS`].
+    pub(crate) fn unknown_value(&mut self, location: Location, text: &str, option: Option<Kind>) {
+        if self.unknown.len() < MOST_PROBLEMS {
+            self.unknown.push(UnknownValue { location, text: shown(text), option });
+        }
+    }
+
     /// Adds a problem, up to [`MOST_PROBLEMS`].
     pub(crate) fn problem(&mut self, location: Location, effect: Effect, message: impl Into<String>) {
-        self.push(Rejection { location, message: message.into(), effect, instead: None });
+        let (message, instead) = (message.into(), None);
+        self.push(Rejection { location, message, effect, instead, is_misspelled: false });
     }
 
     /// Adds a problem, up to [`MOST_PROBLEMS`].

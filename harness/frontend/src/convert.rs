@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use harness_uapi::delegation::Delegation;
 
 use crate::{
-    configuration::{Configuration, Element, RefusedElement},
+    configuration::{Configuration, CutOff, Element, RefusedElement},
     execution_context::{ExecutionContext, Setting},
     frontend::ConfiguredObject,
     names::Names,
@@ -61,7 +61,12 @@ impl Configuration {
             location: Some(element.location.clone()),
         };
         let elements = self.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
-        elements.filter(|element| element.read_as.is_none()).map(lost).collect()
+        let cut_off = |names: &CutOff| LocatedLoss {
+            what: format!("`{}`, which bpffs ignores in the original: a comma ended the option", names.text),
+            location: Some(names.location.clone()),
+        };
+        let unread = elements.filter(|element| element.read_as.is_none()).map(lost);
+        unread.chain(self.cut_off.iter().map(cut_off)).collect()
     }
 }
 

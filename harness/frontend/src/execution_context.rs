@@ -173,6 +173,27 @@ pub struct ExecutionContext {
     pub protect_kernel_tunables: Setting<bool>,
     /// The system calls of [`SystemCall::ALL`] that a filter refuses, each with the setting that refuses it.
     pub refused_calls: BTreeMap<SystemCall, Location>,
+    /// The value of `LIBBPF_BPF_TOKEN_PATH`, if the processes get one: libbpf creates a token there and nowhere else, or none
+    /// if it is empty.
+    pub token_path: Option<Setting<String>>,
+    /// Other paths in the container where the same bpffs is, by bind mounts.
+    pub bpffs_copies: Vec<String>,
+    /// Settings that keep the processes from opening the bpffs.
+    pub hides_bpffs: Vec<HidesBpffs>,
+}
+
+/// The environment variable with the path of the bpffs for libbpf, and `=` (`bpf_object_open` in `tools/lib/bpf/libbpf.c`).
+pub(crate) const TOKEN_PATH: &str = "LIBBPF_BPF_TOKEN_PATH=";
+
+/// A setting that keeps the processes from opening the bpffs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HidesBpffs {
+    /// The assignment.
+    pub location: Location,
+    /// The setting, with `=`.
+    pub setting: &'static str,
+    /// Whether it takes effect on every kernel; `RestrictFileSystems=` needs one with LSM programs.
+    pub is_certain: bool,
 }
 
 impl Default for ExecutionContext {
@@ -189,6 +210,9 @@ impl Default for ExecutionContext {
             no_new_privileges: Setting::default_of(false),
             protect_kernel_tunables: Setting::default_of(false),
             refused_calls: BTreeMap::new(),
+            token_path: None,
+            bpffs_copies: Vec::new(),
+            hides_bpffs: Vec::new(),
         }
     }
 }

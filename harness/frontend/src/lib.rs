@@ -37,7 +37,9 @@ pub mod vm_unit;
 pub mod write;
 
 pub use bpftool::BPFTOOL;
-pub use configuration::{Assignment, Bpffs, Configuration, Effect, Element, Meaning, Rejection, Suppression, Written};
+pub use configuration::{
+    Assignment, Bpffs, Configuration, CutOff, Effect, Element, Meaning, Rejection, Suppression, UnknownValue, Written,
+};
 pub use convert::{LocatedLoss, convert};
 pub use execution_context::{ExecutionContext, Setting};
 pub use frontend::Frontend;

@@ -1,25 +1,30 @@
 //! Mounts of a bpffs: fstab(5), command lines of mount(8), bare lists of options, and existing mounts as the kernel or
 //! `mount` shows them.
 //!
-//! A mount on the host belongs to the initial user namespace, where no token can be created.
+//! A mount that mount(8) makes is never one from which a token can be created. It belongs to the user namespace of whoever
+//! opens the file system, and the options that delegate are for those who have CAP_SYS_ADMIN in the initial user namespace
+//! (`bpf_parse_param` in `kernel/bpf/inode.c`): mount(8) does both in one process, so either it is refused, or the bpffs
+//! belongs to the initial user namespace. A plain bpffs, which delegates nothing, is no configuration.
 
 mod line;
+
+use std::ops::Range;
 
 use harness_diagnostics::report::Report;
 use harness_protocol::mount_option::OPTIONS;
 use harness_uapi::{delegation::options_of, vocabulary::Kind};
 
 use crate::{
-    configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
+    configuration::{Bpffs, Configuration, CutOff, Effect, MOUNT_POINT},
     entry::{Confidence, Entry, File},
-    execution_context::ExecutionContext,
+    execution_context::{ExecutionContext, Setting, UserNamespace},
     frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     names::Names,
     options::{self, Lists},
     shell::quoted,
-    source::Sources,
+    source::{Location, Sources},
     suppression,
-    text::{Text, shown},
+    text::{Text, has_variable, shown},
     write::{ConversionInput, Spelled, spelled},
 };
 use line::Mount;
@@ -62,18 +67,32 @@ fn has_line(file: &File<'_>, parts: &[&str], sign: Confidence) -> Option<Confide
 
 /// The maximum number of mounts that are read.
 const MOST_MOUNTS: usize = 1000;
+/// The maximum number of options of a mount that are read.
+const MOST_OPTIONS: usize = 10_000;
 
-/// Reads the mounts of a bpffs in these files, and ignores other lines.
+/// Reads the mounts of a bpffs in these files that delegate something, and ignores other lines.
 fn read(frontend: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
     let mut all = Vec::new();
     for (at, source) in sources.iter().enumerate() {
         let room = MOST_MOUNTS - all.len();
-        for mount in line::mounts(at, source.text()).take(room) {
-            all.push(configuration(frontend, &mount, names));
+        let mounts: Vec<Mount> = line::mounts(at, source.text()).take(room).collect();
+        let as_shown = |mount: &Mount| mount.is_shown || frontend == MOUNTINFO;
+        // Where the host's own bpffs is, all are the host's.
+        let host = mounts.iter().find(|mount| as_shown(mount) && is_of_host(mount)).map(|mount| mount.location.clone());
+        for mount in &mounts {
+            let read = configuration(as_shown(mount), mount, host.as_ref(), names);
+            all.extend(Some(read).filter(Configuration::says_something));
         }
         add_suppressions(at, source.text(), &mut all);
     }
     Ok(all)
+}
+
+/// Whether a mount that the kernel shows is the host's own: at the usual path, without a delegation, owned by the host's
+/// root.
+fn is_of_host(mount: &Mount) -> bool {
+    let has = |part: &str| mount.options.iter().any(|options| options.as_str().contains(part));
+    mount.target == MOUNT_POINT && !has("delegate_") && !has("uid=")
 }
 
 /// Adds to each mount the suppressions that apply to its line; problems with them go to the first mount.
@@ -94,19 +113,139 @@ fn add_suppressions(source: usize, text: &str, all: &mut [Configuration]) {
     }
 }
 
-fn configuration(frontend: Frontend, mount: &Mount, names: &Names<'_>) -> Configuration {
-    let shown_by_kernel = mount.is_shown || frontend == MOUNTINFO;
-    let frontend = if shown_by_kernel { MOUNTINFO } else { MOUNT };
-    let mut read = Configuration::new(frontend, &mount.target);
+/// Reads a mount; `host` is the host's own bpffs, if the same list shows it.
+fn configuration(is_shown: bool, mount: &Mount, host: Option<&Location>, names: &Names<'_>) -> Configuration {
+    let mut read = Configuration::new(if is_shown { MOUNTINFO } else { MOUNT }, &mount.target);
     read.bpffs = Some(Bpffs { path: mount.target.clone(), location: mount.location.clone() });
-    if shown_by_kernel || mount.target.is_empty() {
+    if is_shown || mount.target.is_empty() {
         read.execution_context = ExecutionContext::unknown();
     }
-    let lists = if shown_by_kernel { Lists::Shown } else { Lists::Colons };
-    for option in mount.options.iter().flat_map(split) {
-        take(&option, lists, &mut read, names);
+    if is_shown {
+        read.execution_context.user_namespace = owner(mount, host);
+    }
+    let lists = if is_shown { Lists::Shown } else { Lists::Colons };
+    for options in &mount.options {
+        take_all(options, lists, &mut read, names);
     }
     read
+}
+
+/// Reads the mount options of another front-end's file into a configuration.
+pub(crate) fn take_options(options: &Text, read: &mut Configuration, names: &Names<'_>) {
+    take_all(options, Lists::Colons, read, names);
+}
+
+/// Returns the user namespace that owns a bpffs that the kernel shows, as far as the list says: `uid=` is the user of the
+/// host that its root belongs to, and is left out for the host's root (`bpf_show_options` in `kernel/bpf/inode.c`).
+fn owner(mount: &Mount, host: Option<&Location>) -> Setting<UserNamespace> {
+    const FIRST_MAPPED: u32 = 65536;
+    let options = mount.options.iter().flat_map(|options| options.as_str().split(','));
+    match options.filter_map(|option| option.trim().strip_prefix("uid=")).find_map(|uid| uid.parse::<u32>().ok()) {
+        Some(uid) if uid >= FIRST_MAPPED => Setting::default_of(UserNamespace::Own),
+        Some(_) => Setting::assigned(UserNamespace::Host, mount.location.clone()),
+        None => match host {
+            Some(_) => Setting::assigned(UserNamespace::Host, mount.location.clone()),
+            None => Setting::default_of(UserNamespace::Unknown),
+        },
+    }
+}
+
+/// Reads options one by one. Only those that delegate are kept, so that an untrusted file takes little memory.
+fn take_all(options: &Text, lists: Lists, read: &mut Configuration, names: &Names<'_>) {
+    // The option that a comma has just ended.
+    let mut ended: Option<Kind> = None;
+    for part in parts(options.as_str()).take(MOST_OPTIONS) {
+        let option = options.slice(part).trimmed(&[' ', '\t']);
+        let text = option.as_str();
+        if text.starts_with("delegate") {
+            take(&option, lists, read, names);
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| text.strip_prefix(OPTIONS[*kind as usize]).is_some_and(|rest| rest.starts_with('=')));
+            ended = kind.filter(|_| lists != Lists::Shown);
+        } else if has_variable(text) && lists != Lists::Shown {
+            read.unknown_value(option.whole(), text, None);
+            ended = None;
+        } else if let Some(kind) = ended.filter(|_| is_cut_off(text)) {
+            cut_off(kind, &option, read, names);
+        } else {
+            ended = None;
+        }
+    }
+}
+
+/// Options of mount(8) that every file system has and that are one word.
+const GENERIC: [&str; 36] = [
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "group",
+    "owner",
+    "nofail",
+    "silent",
+    "loud",
+    "nosymfollow",
+];
+
+/// Whether a part of the options is a name for which there was a comma instead of a colon.
+fn is_cut_off(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !text.is_empty()
+        && !text.starts_with('_')
+        && !GENERIC.contains(&text)
+        && text.split(':').all(|name| name.chars().all(word))
+}
+
+/// Records a name after a comma, together with those before it.
+fn cut_off(kind: Kind, name: &Text, read: &mut Configuration, names: &Names<'_>) {
+    let location = name.whole();
+    let known = name.as_str().split(':').all(|name| names.kernel_reading(kind, name).is_some());
+    let comma = Location { source: location.source, span: location.span.start.saturating_sub(1)..location.span.start };
+    let is_full = read.cut_off.len() == MOST_MOUNTS;
+    let continued =
+        read.cut_off.last_mut().filter(|last| last.option == kind && last.location.span.end <= comma.span.start + 1);
+    match continued {
+        Some(last) => {
+            last.location.span.end = location.span.end;
+            if last.text.len() < 100 {
+                last.text = shown(&format!("{},{}", last.text, name.as_str()));
+            }
+            let fixable = known && !last.commas.is_empty();
+            if fixable { last.commas.push(comma) } else { last.commas.clear() }
+        }
+        None if !is_full => {
+            let commas = if known { vec![comma] } else { Vec::new() };
+            read.cut_off.push(CutOff { location, option: kind, text: shown(name.as_str()), commas });
+        }
+        None => {}
+    }
 }
 
 fn take(option: &Text, lists: Lists, read: &mut Configuration, names: &Names<'_>) {
@@ -131,24 +270,17 @@ fn take(option: &Text, lists: Lists, read: &mut Configuration, names: &Names<'_>
 }
 
 /// Splits options at commas, except in double quotes (mount(8)).
-fn split(options: &Text) -> Vec<Text> {
-    let text = options.as_str();
-    let mut parts = Vec::new();
+fn parts(text: &str) -> impl Iterator<Item = Range<usize>> {
     let (mut start, mut is_quoted) = (0, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => {
-                parts.push(start..at);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(start..text.len());
-    // Only options that delegate are kept, so that an untrusted file takes little memory.
-    let ours = |part: &std::ops::Range<usize>| text[part.clone()].trim_start().starts_with("delegate");
-    parts.into_iter().filter(ours).take(MOST_MOUNTS).map(|part| options.slice(part).trimmed(&[' ', '\t'])).collect()
+    let ends = text.char_indices().chain([(text.len(), ',')]).filter(move |(at, c)| {
+        is_quoted ^= *c == '"';
+        *c == ',' && (!is_quoted || *at == text.len())
+    });
+    ends.map(move |(end, _)| {
+        let part = start..end;
+        start = end + 1;
+        part
+    })
 }
 
 fn unquoted(value: &Text) -> Text {

@@ -7,7 +7,7 @@ use crate::{
     configuration::{Assignment, Configuration, Effect, Element, MOST_ELEMENTS, Meaning, Rejection},
     names::Names,
     source::Location,
-    text::{Text, shown},
+    text::{Text, has_variable, shown},
 };
 
 /// How a front-end splits a value before it passes it to the kernel.
@@ -40,6 +40,11 @@ pub(crate) fn assign(
             format!("more than {MOST_ELEMENTS} names: the rest is not checked"),
         );
     }
+    let is_variable = |element: &Element| element.read_as.is_none() && has_variable(&element.text);
+    for element in elements.iter().filter(|element| is_variable(element)) {
+        configuration.unknown_value(element.location.clone(), &element.text, Some(kind));
+    }
+    elements.retain(|element| !is_variable(element));
     for element in elements.iter().filter(|element| element.read_as.is_none()) {
         let problem = refused(kind, element, names, configuration.wants_advice());
         configuration.push(problem);
@@ -99,5 +104,5 @@ fn refused(kind: Kind, element: &Element, names: &Names<'_>, wants_advice: bool)
         None => names.unknown(kind, &element.text).map(|unknown| unknown.to_string()).unwrap_or_default(),
     };
     let message = format!("the kernel refuses `{}`: {why}", shown(&element.text));
-    Rejection { location: element.location.clone(), message, effect: Effect::Refused, instead }
+    Rejection { location: element.location.clone(), message, effect: Effect::Refused, instead, is_misspelled: false }
 }

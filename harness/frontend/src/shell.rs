@@ -96,6 +96,19 @@ impl Lexer<'_> {
     }
 }
 
+/// Whether a word can stand before the name of the program that a command runs.
+pub(crate) fn may_precede(word: &str) -> bool {
+    const WORDS: [&str; 21] = [
+        "sudo", "$", "#", "exec", "env", "time", "command", "nohup", "nice", "if", "then", "else", "elif", "while",
+        "until", "do", "!", "{", "RUN", "doas", "run",
+    ];
+    WORDS.contains(&word) || word.starts_with('-') || word.split_once('=').is_some_and(|(name, _)| is_name(name))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// Quotes a word so that a shell reads it unchanged.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);

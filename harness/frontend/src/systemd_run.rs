@@ -128,6 +128,10 @@ fn configuration(arguments: &[Text], names: &Names<'_>) -> Configuration {
                 if OTHER_MANAGERS.contains(&name) {
                     settings.configuration.other_manager.get_or_insert(given.location.clone());
                 }
+                if let ("setenv" | "E", Some(argument)) = (name, &argument) {
+                    settings.assign(&Text::synthetic("Environment"), argument, &given.location);
+                    continue;
+                }
                 let setting = SETTINGS.iter().find(|(option, _)| *option == name);
                 if let (Some((_, key)), Some(argument)) = (setting, argument) {
                     settings.configuration.record(Section::Exec, key, argument.as_str(), &given.location);

@@ -124,6 +124,22 @@ impl Text {
     }
 }
 
+/// Whether a text has a variable of a shell or a placeholder of a template, so that its value is not in the file.
+pub(crate) fn has_variable(text: &str) -> bool {
+    let starts = |c: char| c.is_ascii_alphanumeric() || "_{(*@#?!-".contains(c);
+    let dollar = |rest: &str| rest.is_empty() || rest.starts_with(starts);
+    text.split('$').skip(1).any(dollar) || text.contains('`') || has_placeholder(text)
+}
+
+/// Whether a text has a placeholder of a template: Jinja's and Go's `{{ }}` and `{% %}`, ERB's `<%`, autoconf's `@NAME@`.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    let name =
+        |part: &&str| part.len() > 1 && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let parts: Vec<&str> = text.split('@').collect();
+    let between = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+    ["{{", "{%", "<%"].iter().any(|open| text.contains(open)) || between.iter().any(name)
+}
+
 /// Shortens a text for messages.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 100;

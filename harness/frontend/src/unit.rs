@@ -17,12 +17,14 @@ use harness_diagnostics::report::Report;
 use harness_uapi::vocabulary::Kind;
 
 pub(crate) use settings::Settings;
+use settings::UnitMount;
 pub use settings::setting_of;
 
 use crate::{
-    configuration::{self, Configuration, Effect},
+    configuration::{self, Bpffs, Configuration, Effect},
     entry::{Confidence, Entry, File},
     frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
+    mount::{MOUNT, take_options},
     names::Names,
     source::{Location, Sources},
     suppression,
@@ -82,10 +84,11 @@ const OTHER_SECTIONS: [&str; 2] = ["Unit", "Install"];
 
 /// Reads all units among these files, each with its drop-ins.
 fn read(_: Frontend, sources: &Sources, names: &Names<'_>) -> Result<Vec<Configuration>, Report> {
-    Ok(assemble::units(sources).iter().map(|unit| configuration(unit, sources, names)).collect())
+    Ok(assemble::units(sources).iter().flat_map(|unit| configurations(unit, sources, names)).collect())
 }
 
-fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configuration {
+/// Reads a unit; of a mount unit, also what it mounts.
+fn configurations(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Vec<Configuration> {
     let mut settings = Settings::new(Configuration::new(SYSTEMD, &unit.name), names);
     for (hidden, by) in &unit.hidden {
         let message = format!("{} overrides this file, which has the same name", sources.get(*by).label());
@@ -94,7 +97,19 @@ fn configuration(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Configura
     for source in &unit.files {
         read_file(*source, sources, unit, &mut settings);
     }
-    settings.finish()
+    let mount = mounted(unit, &settings, names);
+    [Some(settings.finish()), mount].into_iter().flatten().collect()
+}
+
+/// Returns the bpffs that a mount unit mounts, if it delegates something.
+fn mounted(unit: &Unit, settings: &Settings<'_>, names: &Names<'_>) -> Option<Configuration> {
+    let UnitMount { target, options, .. } =
+        Some(&settings.mount).filter(|mount| mount.is_bpf && unit.may_be("mount"))?;
+    let options = options.as_ref()?;
+    let mut read = Configuration::new(MOUNT, &unit.name);
+    read.bpffs = Some(Bpffs { path: target.clone(), location: options.whole() });
+    take_options(options, &mut read, names);
+    Some(read).filter(Configuration::says_something)
 }
 
 fn read_file(source: usize, sources: &Sources, unit: &Unit, settings: &mut Settings<'_>) {

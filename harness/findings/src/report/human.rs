@@ -120,6 +120,9 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 fn prediction(kernel: &KernelReport) -> String {
+    if !kernel.is_known {
+        return "not judged: a value is not in the file".to_owned();
+    }
     if kernel.delegation.is_none() {
         return "no token: the kernel refuses or ignores the options".to_owned();
     }

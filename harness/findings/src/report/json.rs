@@ -70,8 +70,9 @@ struct OneChange {
 struct OneKernel<'a> {
     /// MAJOR.MINOR.
     release: String,
-    /// Whether a token can be created.
-    token: bool,
+    /// Whether a token can be created; absent if a value is not in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<bool>,
     /// The options as the kernel shows them, such as `delegate_cmds`; absent if the kernel omits them.
     delegation: BTreeMap<String, String>,
     /// The capabilities of the container that `bpf(2)` checks, such as `bpf`.
@@ -178,7 +179,7 @@ fn kernel(kernel: &KernelReport) -> OneKernel<'_> {
     let inside = kernel.grant.capabilities.iter();
     OneKernel {
         release: kernel.release.to_string(),
-        token: kernel.makes_token(),
+        token: kernel.is_known.then(|| kernel.makes_token()),
         delegation: set.map(|(kind, names)| (option_of(*kind).to_owned(), names.clone())).collect(),
         capabilities: inside.map(|capability| capability.name().to_owned()).collect(),
         proof: kernel.proved.as_ref(),

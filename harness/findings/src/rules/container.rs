@@ -1,9 +1,9 @@
 //! Whether a token can be created where the configuration puts its processes, whatever the kernel.
 
 use harness_frontend::{
-    Configuration,
-    execution_context::{SystemCall, User, UserNamespace},
-    frontend::ConfiguredObject,
+    BPFTOOL, Bpffs, Configuration,
+    execution_context::{HidesBpffs, SystemCall, User, UserNamespace},
+    frontend::{ConfiguredObject, OptionDelivery},
 };
 use harness_objects::{AttachWay, Object};
 use harness_uapi::{permission::Capability, vocabulary::Kind};
@@ -17,16 +17,92 @@ use crate::{
 
 pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     let configuration = input.configuration;
-    let delegates = Kind::ALL.into_iter().any(|kind| configuration.delegated(kind).iter().any(|one| one.taken));
-    match (&configuration.bpffs, delegates) {
+    // A value that can stand for any setting leaves open what the others amount to.
+    let is_open = configuration.unknown.iter().any(|unknown| unknown.option.is_none());
+    match (&configuration.bpffs, configuration.delegates()) {
         (None, false) => Vec::new(),
+        (Some(bpffs), _) if configuration.frontend.makes == ConfiguredObject::Mount => {
+            mount(configuration, bpffs).into_iter().collect()
+        }
+        _ if is_open => Vec::new(),
         (None, true) => vec![no_bpffs(configuration)],
-        (Some(_), _) => [namespace(configuration), capability(configuration)]
+        (Some(bpffs), _) if configuration.only_hides() => vec![only_hides(bpffs)],
+        (Some(bpffs), _) => [namespace(configuration), capability(configuration), token_path(configuration, bpffs)]
             .into_iter()
             .flatten()
+            .chain(configuration.execution_context.hides_bpffs.iter().map(not_reachable))
             .chain(refused_calls(input))
             .collect(),
     }
+}
+
+/// Finds a mount of the host.
+fn mount(configuration: &Configuration, bpffs: &Bpffs) -> Option<Finding> {
+    let why = "a bpffs belongs to the user namespace of whoever opens the file system, whoever bind-mounts it; with options that \
+               delegate, mount(8) gets EPERM in any but the initial one (bpf_parse_param in kernel/bpf/inode.c), where no token \
+               can be created (bpf_token_create in kernel/bpf/token.c)";
+    let message = match (configuration.execution_context.user_namespace.value, configuration.frontend.delivery) {
+        _ if !configuration.delegates() => return None,
+        (UserNamespace::Host, _) => {
+            "this bpffs belongs to the host's user namespace, where no token can be created from it"
+        }
+        (UserNamespace::Unknown, OptionDelivery::Shown) if configuration.frontend != BPFTOOL => {
+            let message =
+                "the list does not say whose this bpffs is: no token can be created from one that the host mounted";
+            let finding = Finding::new(Code::BpffsOfTheHost, message, why).of_level(Level::Warning);
+            return Some(finding.at(Some(&bpffs.location)).advice("look at the list in the container"));
+        }
+        _ => return None,
+    };
+    let finding = Finding::new(Code::BpffsOfTheHost, message, why).at(Some(&bpffs.location));
+    Some(finding.advice(
+        "let the container call fsopen(2), and a process with CAP_SYS_ADMIN on the host set the options by fsconfig(2), as \
+         systemd, Incus and LXD do",
+    ))
+}
+
+/// Reports a bpffs that is there only to hide the host's.
+fn only_hides(bpffs: &Bpffs) -> Finding {
+    let message = "PrivateBPF= hides the host's bpffs; nothing is delegated, so the processes get no token";
+    let why = "without BPFDelegate…= the setting only protects the host's file system (systemd.exec(5))";
+    Finding::new(Code::NothingDelegated, message, why).of_level(Level::Note).at(Some(&bpffs.location))
+}
+
+/// Finds a path at which libbpf finds no bpffs.
+fn token_path(configuration: &Configuration, bpffs: &Bpffs) -> Option<Finding> {
+    let context = &configuration.execution_context;
+    let path = context.token_path.as_ref()?;
+    let trimmed = |path: &str| path.trim_end_matches('/').to_owned();
+    let mut places = context.bpffs_copies.iter().chain([&bpffs.path]);
+    if places.any(|place| trimmed(place) == trimmed(&path.value)) && !path.value.is_empty() {
+        return None;
+    }
+    let message = match path.value.as_str() {
+        "" => "LIBBPF_BPF_TOKEN_PATH is empty, so libbpf uses no token".to_owned(),
+        value => format!("LIBBPF_BPF_TOKEN_PATH is {value}, but the bpffs is at {}", bpffs.path),
+    };
+    let why = "libbpf takes the variable's path as mandatory: the object does not load without a token from there \
+               (bpf_object_prepare_token in tools/lib/bpf/libbpf.c)";
+    let finding = Finding::new(Code::TokenPathElsewhere, message, why).at(path.location.as_ref());
+    Some(finding.advice(format!("set it to {}, or leave it out", bpffs.path)))
+}
+
+/// Reports a setting that keeps the processes from the bpffs.
+fn not_reachable(hides: &HidesBpffs) -> Finding {
+    let message =
+        format!("{} keeps the processes from opening the bpffs, so they cannot create a token", hides.setting);
+    let (level, why) = match hides.is_certain {
+        true => {
+            (Level::Error, "BPF_TOKEN_CREATE needs a descriptor of the bpffs (bpf_token_create in kernel/bpf/token.c)")
+        }
+        false => (
+            Level::Warning,
+            "files of file systems that are not allowed cannot be opened where the kernel has LSM programs \
+                   (systemd.exec(5))",
+        ),
+    };
+    let advice = if hides.is_certain { "leave out the path of the bpffs" } else { "allow `bpf`" };
+    Finding::new(Code::BpffsNotReachable, message, why).of_level(level).at(Some(&hides.location)).advice(advice)
 }
 
 fn no_bpffs(configuration: &Configuration) -> Finding {
@@ -43,10 +119,7 @@ fn namespace(configuration: &Configuration) -> Option<Finding> {
         let location = execution_context.user_namespace.location.as_ref().unwrap_or(&bpffs.location);
         let why = "in the initial user namespace BPF_TOKEN_CREATE fails with EOPNOTSUPP (bpf_token_create in kernel/bpf/token.c)";
         let message = "there is no user namespace in which a token can be created";
-        // A mount belongs to the user namespace of whoever runs the line, which the line does not say.
-        let is_certain = configuration.frontend.makes != ConfiguredObject::Mount;
-        let level = if is_certain { Level::Error } else { Level::Warning };
-        let finding = Finding::new(Code::NoUserNamespace, message, why).of_level(level);
+        let finding = Finding::new(Code::NoUserNamespace, message, why);
         return Some(finding.at(Some(location)).advice(configuration.frontend.ask_for_namespace));
     }
     let delegated = &execution_context.delegated_namespaces;

@@ -1,7 +1,12 @@
 //! Checks the four masks together on one kernel.
 
+use std::collections::HashMap;
+
+use harness_frontend::{
+    Configuration, Element, Location, Meaning, execution_context::UserNamespace, frontend::ConfiguredObject,
+};
 use harness_uapi::{
-    delegation::{Delegation, known_bits, numbers},
+    delegation::{Delegation, known_bits, numbers, option_of},
     names,
     permission::{self, checked_attach_type},
     vocabulary::Kind,
@@ -24,9 +29,13 @@ pub(super) fn check(check: &mut KernelCheck<'_>, delegation: &Delegation) {
         nothing(check);
         return;
     }
+    mask_of_32_bits(check);
     commands(check, delegation);
     programs(check, delegation);
     maps(check, delegation);
+    if is_of_host_mount(check.configuration) {
+        return;
+    }
     for (what, names) in reach::of_mask(delegation.progs.bits() & known(check, Kind::Prog)) {
         let message = format!("delegated programs of type {} {what}", names.join(", "));
         let finding = Finding::new(
@@ -36,6 +45,53 @@ pub(super) fn check(check: &mut KernelCheck<'_>, delegation: &Delegation) {
         );
         check.add(finding.at(check.option(Kind::Prog)).advice("remove the types that nothing in the container loads"));
     }
+}
+
+/// Whether no token can ever be created, so that nothing reaches anything.
+fn is_of_host_mount(configuration: &Configuration) -> bool {
+    configuration.frontend.makes == ConfiguredObject::Mount
+        && configuration.execution_context.user_namespace.value == UserNamespace::Host
+}
+
+/// Returns the options whose mask is a number of 32 ones.
+fn of_32_bits(configuration: &Configuration) -> impl Iterator<Item = (Kind, &Element)> {
+    let of = |kind: Kind| {
+        configuration
+            .delegated(kind)
+            .iter()
+            .filter(|one| one.taken)
+            .flat_map(move |one| one.elements.iter().map(move |element| (kind, element)))
+    };
+    Kind::ALL
+        .into_iter()
+        .flat_map(of)
+        .filter(|(_, element)| element.read_as == Some(Meaning::Number(u64::from(u32::MAX))))
+}
+
+/// Finds masks of 32 ones, once for all options.
+fn mask_of_32_bits(check: &mut KernelCheck<'_>) {
+    let mut first = None;
+    let mut options = Vec::new();
+    let mut missing = Vec::new();
+    for (kind, element) in of_32_bits(check.configuration) {
+        first.get_or_insert(&element.location);
+        options.push(option_of(kind));
+        let beyond = known(check, kind) >> 32 << 32;
+        if beyond != 0 && !missing.contains(&kind.noun()) {
+            missing.push(kind.noun());
+        }
+    }
+    if missing.is_empty() {
+        return;
+    }
+    let (options, beyond) = (options.join(", "), missing.join("s, "));
+    let message = format!("the mask {:#x} of {options} leaves out the {beyond}s with numbers from 32 on", u32::MAX);
+    let why = "a mask has 64 bits (bpf_parse_param in kernel/bpf/inode.c)";
+    check.add(
+        Finding::new(Code::NarrowMask, message, why)
+            .at(first)
+            .advice("write `any`, or better the names that are needed"),
+    );
 }
 
 fn known(check: &KernelCheck<'_>, kind: Kind) -> u64 {
@@ -59,12 +115,24 @@ fn commands(check: &mut KernelCheck<'_>, delegation: &Delegation) {
     let effective = permission::commands_with_token(check.kernel.release);
     // `any` has a code of its own.
     if delegation.cmds.bits() != u64::MAX {
-        let idle = named(delegation.cmds.bits() & known(check, Kind::Cmd), Kind::Cmd);
-        for number in idle.into_iter().filter(|number| !effective.contains(number)) {
-            let name = names::shown(Kind::Cmd, number);
-            let message = format!("delegating the command {name} has no effect");
-            let why = "only map_create, prog_load, btf_load and, since 6.15, btf_get_fd_by_id look at a token (kernel/bpf/syscall.c)";
+        let is_idle = |number: &u32| !effective.contains(number);
+        let mut together: Vec<(Option<&Location>, Vec<String>)> = Vec::new();
+        let (mut all_set, mut places) = (of_32_bits(check.configuration), HashMap::new());
+        if all_set.any(|(kind, _)| kind == Kind::Cmd) {
+            return;
+        }
+        for number in named(delegation.cmds.bits() & known(check, Kind::Cmd), Kind::Cmd).into_iter().filter(is_idle) {
             let location = check.element(Kind::Cmd, number).or_else(|| check.option(Kind::Cmd));
+            let at = *places.entry(location).or_insert_with(|| {
+                together.push((location, Vec::new()));
+                together.len() - 1
+            });
+            together[at].1.push(names::shown(Kind::Cmd, number));
+        }
+        for (location, names) in together {
+            let noun = if names.len() == 1 { "command" } else { "commands" };
+            let message = format!("delegating the {noun} {} has no effect", names.join(", "));
+            let why = "only map_create, prog_load, btf_load and, since 6.15, btf_get_fd_by_id look at a token (kernel/bpf/syscall.c)";
             check.add(Finding::new(Code::CommandWithoutEffect, message, why).at(location).advice("remove it"));
         }
     }
@@ -177,6 +245,9 @@ pub(super) fn any_options(input: &CheckInput<'_>) -> Vec<Finding> {
     let masks = |kernel: &KernelFacts| kernel.delegation(input.configuration).map(|delegation| delegation.masks());
     let is_any = |kind: Kind, kernel: &KernelFacts| masks(kernel).is_ok_and(|masks| masks[kind as usize] == u64::MAX);
     let mut findings = Vec::new();
+    if is_of_host_mount(input.configuration) || !input.configuration.unknown.is_empty() {
+        return findings;
+    }
     for kind in Kind::ALL {
         let kernels: Vec<&KernelFacts> = input.kernels.iter().filter(|kernel| is_any(kind, kernel)).collect();
         if kernels.is_empty() {

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use harness_frontend::{
-    Assignment, Configuration, Effect, Element, Frontend, Location, Meaning, Names, Rejection,
+    Assignment, Configuration, CutOff, Effect, Element, Frontend, Location, Meaning, Names, Rejection, Sources,
+    UnknownValue,
     frontend::{ConfiguredObject, OptionDelivery, Spelling},
     setting_of,
 };
@@ -20,7 +21,7 @@ use crate::{
     input::CheckInput,
 };
 
-pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
+pub(super) fn check(input: &CheckInput<'_>, sources: &Sources) -> Vec<Finding> {
     let configuration = input.configuration;
     let mut findings = Vec::new();
     for kind in Kind::ALL {
@@ -30,20 +31,22 @@ pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
             findings.extend(elements.filter_map(|element| spelled(input, kind, element)));
             findings.extend(erased(configuration, kind, assignment));
         }
-        findings.extend(repeated(configuration, kind));
+        findings.extend(repeated(configuration, kind, sources));
     }
+    findings.extend(configuration.cut_off.iter().map(cut_off));
+    findings.extend(configuration.unknown.iter().map(|unknown| unknown_value(configuration.frontend, unknown)));
     // A rejection of an element has a code of its own.
     let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
     let unread = elements.filter(|element| element.read_as.is_none()).map(|element| &element.location);
     let unread: HashSet<&Location> = unread.collect();
     let others = configuration.problems.iter().filter(|problem| !unread.contains(&problem.location));
-    findings.extend(others.map(|problem| rejected(configuration.frontend, problem)));
+    findings.extend(others.map(|problem| rejected(configuration, problem)));
     findings
 }
 
 /// Reports something that the front-end itself does not accept.
-fn rejected(frontend: Frontend, problem: &Rejection) -> Finding {
-    let refused = match frontend.makes {
+fn rejected(configuration: &Configuration, problem: &Rejection) -> Finding {
+    let refused = match configuration.frontend.makes {
         ConfiguredObject::Unit => "the unit does not start",
         ConfiguredObject::Container => "the container does not start",
         ConfiguredObject::Mount => "the mount fails",
@@ -51,6 +54,9 @@ fn rejected(frontend: Frontend, problem: &Rejection) -> Finding {
     let (level, why) = match problem.effect {
         Effect::Misread => return misread(problem),
         Effect::Refused => (Level::Error, refused),
+        Effect::Ignored if problem.is_misspelled && delegates_nothing(configuration) => {
+            (Level::Error, "it is ignored with a warning, and nothing is delegated")
+        }
         Effect::Ignored => (Level::Warning, "it is ignored with a warning"),
         Effect::IgnoredSilently => (Level::Warning, "it is ignored without a warning"),
     };
@@ -60,6 +66,35 @@ fn rejected(frontend: Frontend, problem: &Rejection) -> Finding {
         Some(instead) => finding.fix(replacement(&problem.location, instead.clone(), Safety::Review)),
         None => finding,
     }
+}
+
+/// Whether nothing is delegated in the end.
+fn delegates_nothing(configuration: &Configuration) -> bool {
+    let masks = configuration.delegation().map(|delegation| delegation.masks());
+    configuration.unknown.is_empty() && (configuration.bpffs.is_none() || masks == Ok([0; 4]))
+}
+
+/// Reports names that a comma separated from their option.
+fn cut_off(names: &CutOff) -> Finding {
+    let option = option_of(names.option);
+    let message = format!("the comma ended {option}; bpffs ignores `{}`", names.text);
+    let why = "a comma separates mount options, a colon the names in one; bpffs ignores unknown options (bpf_parse_param in \
+               kernel/bpf/inode.c)";
+    let finding = Finding::new(Code::CommaEndsOption, message, why).at(Some(&names.location));
+    if names.commas.is_empty() {
+        return finding.advice("separate the names of one option by colons");
+    }
+    let edits = names.commas.iter().map(|comma| Edit { location: comma.clone(), text: ":".to_owned() }).collect();
+    finding.fix(Fix { words: "separate the names of one option by colons".to_owned(), edits, safety: Safety::Safe })
+}
+
+fn unknown_value(frontend: Frontend, unknown: &UnknownValue) -> Finding {
+    let what = unknown.option.map_or_else(String::new, |kind| format!(" of {}", option_name(frontend, kind)));
+    let message = format!("the value{what} is not in the file: `{}`", unknown.text);
+    let why = "a variable gets its value when the command runs, and a placeholder when the template is rendered; what depends on it \
+               is not judged";
+    let finding = Finding::new(Code::ValueNotKnown, message, why).at(Some(&unknown.location));
+    finding.advice("check the command or the unit that results from it")
 }
 
 fn misread(problem: &Rejection) -> Finding {
@@ -86,6 +121,9 @@ fn spelled(input: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Find
             "the kernel refuses the option with EINVAL, and nothing is mounted (bpf_parse_param in kernel/bpf/inode.c)"
         }
     };
+    if let Some(found) = commented(configuration, element) {
+        return Some(found);
+    }
     if let Some(several) = several(input, kind, element) {
         let message = "whitespace does not separate names here";
         let finding = Finding::new(Code::WrongSpelling, message, why).at(Some(&element.location));
@@ -107,6 +145,24 @@ fn spelled(input: &CheckInput<'_>, kind: Kind, element: &Element) -> Option<Find
         Some(right) => finding.fix(replacement(&element.location, right, Safety::Safe)),
         None => finding.advice(format!("remove it: {reader} has no name for it")),
     })
+}
+
+/// Finds a comment behind the last name of a unit's list, which systemd takes for a part of the name.
+fn commented(configuration: &Configuration, element: &Element) -> Option<Finding> {
+    let sign = element.text.find([' ', '\t']).filter(|_| configuration.frontend.spelling == Spelling::Systemd)?;
+    let comment = element.text[sign..].trim_start();
+    if !comment.starts_with(['#', ';']) || element.location.span.len() < element.text.trim().len() {
+        return None;
+    }
+    let end = element.location.span.end;
+    let location = Location { source: element.location.source, span: end - element.text[sign..].trim_end().len()..end };
+    let message = format!("`{comment}` is a part of the name; systemd has comments only on lines of their own");
+    let why = "systemd ignores the whole name and logs a warning in the journal (systemd.syntax(7), systemd.exec(5))";
+    let finding = Finding::new(Code::UnknownName, message, why).at(Some(&element.location));
+    Some(
+        finding
+            .fix(Fix { words: "remove the comment".to_owned(), ..replacement(&location, String::new(), Safety::Safe) }),
+    )
 }
 
 /// Returns who reads the names of a front-end's files, for messages.
@@ -201,7 +257,7 @@ fn eraser(frontend: Frontend, kind: Kind, element: &Element, lost: u64, number: 
 }
 
 /// Finds options that are set more than once.
-fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
+fn repeated(configuration: &Configuration, kind: Kind, sources: &Sources) -> Vec<Finding> {
     let taken: Vec<&Assignment> = configuration.delegated(kind).iter().filter(|assignment| assignment.taken).collect();
     let adds_up = configuration.frontend.delivery.adds_up();
     let (what, why) = match adds_up {
@@ -217,7 +273,11 @@ fn repeated(configuration: &Configuration, kind: Kind) -> Vec<Finding> {
     let together = |pair: &&[&Assignment]| pair[0].value.span.len() + pair[1].value.span.len() < LONGEST_VALUE;
     let lost = lost.filter(|pair| !adds_up || together(pair));
     lost.map(|pair| {
-        let message = format!("{} is set again below; {what}", option_name(configuration.frontend, kind));
+        let again = match (&pair[0].location, &pair[1].location) {
+            (first, second) if first.source == second.source => "below".to_owned(),
+            (_, second) => format!("in {}", sources.shown(second)),
+        };
+        let message = format!("{} is set again {again}; {what}", option_name(configuration.frontend, kind));
         Finding::new(Code::RepeatedOption, message, why).at(Some(&pair[0].location)).advice("set it once")
     })
     .collect()

@@ -54,7 +54,13 @@ fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
         return (texts.get(dash + 1) == Some(&"bpf") && fields.len() > dash + 3)
             .then(|| shown(&fields[4], fields[dash + 3].clone()));
     }
+    let tree = |c: char| "├─└│|`- ".contains(c);
     match texts.as_slice() {
+        // findmnt(8), whose first column may be drawn as a tree.
+        [target, source, "bpf", _] if !source.starts_with('/') && target.trim_start_matches(tree).starts_with('/') => {
+            let target = fields[0].slice(target.len() - target.trim_start_matches(tree).len()..target.len());
+            Some(shown(&target, fields[3].clone()))
+        }
         [_, "on", _, "type", "bpf", options, ..] if options.starts_with('(') => {
             let end = options.len() - usize::from(options.ends_with(')'));
             Some(shown(&fields[2], fields[5].slice(1..end)))
@@ -63,7 +69,9 @@ fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
             let target = texts[1].to_owned();
             Some(Mount { target, options: vec![fields[3].clone()], location, is_shown: false })
         }
-        [_] => Some(Mount { target: String::new(), options: vec![fields[0].clone()], location, is_shown: false }),
+        [options] if options.starts_with("delegate_") => {
+            Some(Mount { target: String::new(), options: vec![fields[0].clone()], location, is_shown: false })
+        }
         [options, "#", ..] | [options, ..] if options.starts_with("delegate_") => {
             Some(Mount { target: String::new(), options: vec![fields[0].clone()], location, is_shown: false })
         }
@@ -109,10 +117,10 @@ fn octal(bytes: &[u8]) -> Option<char> {
 
 /// Parses a command line of mount(8) that mounts a bpffs.
 fn command(words: &[Text]) -> Option<Mount> {
-    let at = words.iter().position(|word| word.as_str().rsplit('/').next() == Some("mount"))?;
+    let at =
+        words.iter().position(|word| matches!(word.as_str().rsplit('/').next(), Some("mount" | "systemd-mount")))?;
     // Any command can have `mount` as a word; here only a prefix of a command may precede it.
-    let prefix =
-        words[..at].iter().all(|word| matches!(word.as_str(), "sudo" | "$" | "exec") || word.as_str().contains('='));
+    let prefix = words[..at].iter().all(|word| shell::may_precede(word.as_str()));
     let (mut fstype, mut options, mut operands) = (None, Vec::new(), Vec::new());
     let mut rest = words[at + 1..].iter();
     while let Some(word) = rest.next() {

@@ -59,14 +59,62 @@ fn what_the_kernel_refuses_is_reported() {
 }
 
 #[test]
-fn mounts_of_a_bpffs_are_distinguished_from_others() {
+fn mounts_that_delegate_are_distinguished_from_others() {
     let text = "# none /x bpf delegate_cmds=any\nproc /proc proc defaults 0 0\n/dev/bpf /mnt ext4 rw 0 0\n\n\
-                bpffs /x bpf rw 0 0 # bpf-token: allow C why\n";
+                bpffs /y bpf rw 0 0\nbpffs /x bpf delegate_cmds=any 0 0 # bpf-token: allow C why\n";
     let read = one(text);
     assert_eq!((read.execution_context.user_namespace.value, read.suppressions.len()), (UserNamespace::Host, 1));
-    assert_eq!(one("1 2 0:3 / /x rw - bpf b rw").execution_context.user_namespace.value, UserNamespace::Unknown);
-    assert_eq!(read_of(MOUNTINFO, "1 2 0:3 / /bpf rw - tmpfs bpf rw\n").len(), 0);
-    assert_eq!(read_of(MOUNT, "echo mount -t bpf none /x\n").len(), 0);
+    let plain = [
+        "1 2 0:3 / /bpf rw - tmpfs bpf delegate_cmds=any\n",
+        "echo mount -t bpf none /x -o delegate_cmds=any\n",
+        "DIR=/sys/fs/bpf/x\n",
+        "mount bpffs /sys/fs/bpf -t bpf\n",
+        "1 2 0:3 / /x rw - bpf b rw\n",
+    ];
+    assert_eq!(plain.map(|text| read_of(MOUNT, text).len()), [0; 5]);
+}
+
+#[test]
+fn what_the_kernel_shows_belongs_to_whom_the_list_says() {
+    let owner = |text: &str| read_of(MOUNTINFO, text).last().map(|read| read.execution_context.user_namespace.value);
+    let shown = "none on /x type bpf (rw,uid=1000000,delegate_cmds=any)\n";
+    assert_eq!(owner(shown), Some(UserNamespace::Own));
+    assert_eq!(owner(&shown.replace("uid=1000000", "uid=1000")), Some(UserNamespace::Host));
+    let of_root = shown.replace("uid=1000000", "noexec");
+    assert_eq!(owner(&of_root), Some(UserNamespace::Unknown));
+    assert_eq!(owner(&format!("bpf on /sys/fs/bpf type bpf (rw,mode=700)\n{of_root}")), Some(UserNamespace::Host));
+}
+
+#[test]
+fn columns_of_findmnt_are_not_those_of_fstab() {
+    let text = "TARGET      SOURCE FSTYPE OPTIONS\n├─/sys/fs/b bpf    bpf    rw,uid=100000,delegate_cmds=any\n";
+    let read = one(text);
+    assert_eq!(
+        (read.name.as_str(), read.frontend, read.delegation().unwrap().masks()[0]),
+        ("/sys/fs/b", MOUNTINFO, u64::MAX)
+    );
+    assert_eq!(read.execution_context.user_namespace.value, UserNamespace::Own);
+}
+
+#[test]
+fn a_comma_ends_an_option() {
+    let cut = |text: &str| -> Vec<(String, usize)> {
+        one(text).cut_off.iter().map(|names| (names.text.clone(), names.commas.len())).collect()
+    };
+    let text = "mount -t bpf b /x -o delegate_cmds=map_create,prog_load,ro,delegate_maps=hash,arary,array,gid=1";
+    assert_eq!(cut(text), [("prog_load".to_owned(), 1), ("arary,array".to_owned(), 0)]);
+    let read = one(text);
+    assert_eq!(&text[read.cut_off[0].commas[0].span.clone()], ",");
+    assert_eq!(&text[read.cut_off[1].location.span.clone()], "arary,array");
+    assert_eq!(cut("none on /x type bpf (rw,delegate_cmds=any,relatime)"), []);
+}
+
+#[test]
+fn variables_are_not_names() {
+    let read = one("mount -t bpf -o \"delegate_cmds=${A}:map_create,delegate_maps=$B,$MORE\" none \"$DIR\"");
+    let unknown: Vec<(&str, Option<Kind>)> = read.unknown.iter().map(|one| (one.text.as_str(), one.option)).collect();
+    assert_eq!(unknown, [("${A}", Some(Kind::Cmd)), ("$B", Some(Kind::Map)), ("$MORE", None)]);
+    assert_eq!(read.problems, []);
 }
 
 #[test]

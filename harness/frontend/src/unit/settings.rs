@@ -13,10 +13,10 @@ use crate::{
     configuration::{
         Assignment, Bpffs, Configuration, Effect, Element, MOST_ELEMENTS, MOUNT_POINT, Meaning, Rejection, Section,
     },
-    execution_context::{Namespace, NamespaceType, Setting, User, UserNamespace},
+    execution_context::{HidesBpffs, Namespace, NamespaceType, Setting, TOKEN_PATH, User, UserNamespace},
     names::Names,
     source::Location,
-    text::{Text, shown},
+    text::{Text, has_variable, shown},
 };
 
 /// Returns the setting that delegates names of this kind.
@@ -30,7 +30,7 @@ pub const fn setting_of(kind: Kind) -> &'static str {
 }
 
 /// The settings that are checked, besides those of [`setting_of`].
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 19] = [
     "PrivateBPF",
     "PrivateUsers",
     "PrivateMounts",
@@ -44,10 +44,31 @@ const OTHERS: [&str; 13] = [
     "SystemCallFilter",
     "DynamicUser",
     "User",
+    "UserNamespacePath",
+    "Environment",
+    "InaccessiblePaths",
+    "TemporaryFileSystem",
+    "RestrictFileSystems",
+    "BindPaths",
 ];
 
 /// Other settings of systemd that are similar to a checked one and would be taken for a misspelling of it.
-const SIMILAR: [&str; 1] = ["PrivateIPC"];
+const SIMILAR: [&str; 2] = ["PrivateIPC", "PrivateTmp"];
+
+/// Words that people write in place of the last part of a setting that delegates.
+const ABBREVIATED: [(&str, Kind); 8] = [
+    ("cmd", Kind::Cmd),
+    ("command", Kind::Cmd),
+    ("map", Kind::Map),
+    ("prog", Kind::Prog),
+    ("program", Kind::Prog),
+    ("attach", Kind::Attach),
+    ("attachment", Kind::Attach),
+    ("attachtype", Kind::Attach),
+];
+
+/// Groups of file systems that have `bpf` (`src/core/bpf-restrict-fs.c`, `filesystem_sets`).
+const GROUPS_WITH_BPF: [&str; 2] = ["@privileged-api", "@known"];
 
 /// Whether a setting is checked here.
 pub(super) fn is_checked(key: &str) -> bool {
@@ -56,6 +77,14 @@ pub(super) fn is_checked(key: &str) -> bool {
 
 fn kind_of(key: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| setting_of(*kind) == key)
+}
+
+/// What a mount unit mounts.
+#[derive(Debug, Default)]
+pub(crate) struct UnitMount {
+    pub(crate) is_bpf: bool,
+    pub(crate) target: String,
+    pub(crate) options: Option<Text>,
 }
 
 /// The settings of a unit while its files are read.
@@ -67,7 +96,13 @@ pub(crate) struct Settings<'a> {
     bounding: Capabilities,
     ambient: Capabilities,
     filter: Filter,
+    /// Whether values are words of a shell, which expands variables.
+    expands: bool,
     private_users: Setting<bool>,
+    user_namespace_path: Option<Location>,
+    /// Whether `RestrictFileSystems=` allows a list or refuses it, whether bpf is on it, and where that is decided.
+    file_systems: Option<(bool, bool, Location)>,
+    pub(crate) mount: UnitMount,
     /// The value of `DelegateNamespaces=`; an empty assignment resets it.
     delegated: Option<Setting<BTreeSet<NamespaceType>>>,
     private_mounts: Option<Setting<bool>>,
@@ -87,7 +122,11 @@ impl<'a> Settings<'a> {
             bounding: Capabilities::BOUNDING,
             ambient: Capabilities::AMBIENT,
             filter: Filter::default(),
+            expands: false,
             private_users: Setting::default_of(false),
+            user_namespace_path: None,
+            file_systems: None,
+            mount: UnitMount::default(),
             delegated: None,
             private_mounts: None,
             private_network: Setting::default_of(false),
@@ -99,11 +138,14 @@ impl<'a> Settings<'a> {
 
     /// Returns the settings of a command line, which systemd-run refuses if it cannot read something.
     pub(crate) fn of_command(configuration: Configuration, names: &'a Names<'a>) -> Self {
-        Self { effect: Effect::Refused, ..Self::new(configuration, names) }
+        Self { effect: Effect::Refused, expands: true, ..Self::new(configuration, names) }
     }
 
     /// Reports a property of a command line that is not an assignment.
     pub(crate) fn without_value(&mut self, property: &Text) {
+        if has_variable(property.as_str()) {
+            return self.configuration.unknown_value(property.whole(), property.as_str(), None);
+        }
         let message = format!("`{}` has no value: expected NAME=VALUE", shown(property.as_str()));
         self.configuration.problem(property.whole(), self.effect, message);
     }
@@ -112,12 +154,26 @@ impl<'a> Settings<'a> {
     pub(crate) fn assign(&mut self, key: &Text, value: &Text, whole: &Location) {
         let said = value.as_str();
         self.configuration.record(Section::Exec, key.as_str(), said, whole);
+        let matters = is_checked(key.as_str()) && (key.as_str() != "Environment" || said.contains(TOKEN_PATH));
+        if self.expands && (has_variable(key.as_str()) || (matters && has_variable(said))) {
+            return self.unknown(key, value);
+        }
         if let Some(kind) = kind_of(key.as_str()) {
             return self.delegate(kind, value, whole);
         }
         match key.as_str() {
             "PrivateBPF" => self.private_bpf(value, whole),
             "PrivateUsers" => self.private_users(value, whole),
+            // Only the D-Bus interface has it: the same setting with a value other than yes or no.
+            "PrivateUsersEx" if self.effect == Effect::Refused => self.private_users(value, whole),
+            "UserNamespacePath" => self.user_namespace_path = (!said.is_empty()).then(|| whole.clone()),
+            "Environment" => self.environment(said, whole),
+            "InaccessiblePaths" | "TemporaryFileSystem" => self.hidden_paths(key.as_str(), said, whole),
+            "BindPaths" | "BindReadOnlyPaths" => self.bound_paths(said),
+            "Type" => self.mount.is_bpf = said == "bpf",
+            "Where" => said.clone_into(&mut self.mount.target),
+            "Options" => self.mount.options = Some(value.clone()).filter(|_| !said.is_empty()),
+            "RestrictFileSystems" => self.restrict_file_systems(said, whole),
             "PrivateMounts" if said.is_empty() => self.private_mounts = None,
             "PrivateMounts" => self.private_mounts = self.boolean(key, value, whole).or(self.private_mounts.take()),
             "PrivateNetwork" => {
@@ -148,6 +204,12 @@ impl<'a> Settings<'a> {
         let mount_namespace = self.mount_namespace();
         let execution_context = &mut self.configuration.execution_context;
         execution_context.refused_calls = self.filter.refused();
+        if let Some((_, _, location)) = self.file_systems.take().filter(|(allows, listed, _)| allows != listed) {
+            let (setting, is_certain) = ("RestrictFileSystems=", false);
+            execution_context.hides_bpffs.push(HidesBpffs { location, setting, is_certain });
+        }
+        let path = self.user_namespace_path.take().map(|path| Setting::assigned(true, path));
+        self.private_users = path.unwrap_or(self.private_users);
         execution_context.user_namespace = match (&self.private_users, &self.delegated) {
             (Setting { value: true, location }, _) | (_, Some(Setting { location, .. })) => {
                 Setting { value: UserNamespace::Own, location: location.clone() }
@@ -191,6 +253,76 @@ impl<'a> Settings<'a> {
             }
             Some(false) => self.configuration.bpffs = None,
             None => self.unreadable("PrivateBPF", value, whole, "yes or no"),
+        }
+    }
+
+    /// Records a variable of a shell as the value of a setting.
+    fn unknown(&mut self, key: &Text, value: &Text) {
+        let option = kind_of(key.as_str());
+        let (location, text) = if has_variable(key.as_str()) { (key.whole(), key) } else { (value.whole(), value) };
+        self.configuration.unknown_value(location, text.as_str(), option);
+    }
+
+    /// Reads `Environment=`, whose assignments add up.
+    fn environment(&mut self, said: &str, whole: &Location) {
+        let path = &mut self.configuration.execution_context.token_path;
+        if said.is_empty() {
+            *path = None;
+        }
+        for word in words::unquoted(said) {
+            if let Some(value) = word.text.strip_prefix(TOKEN_PATH) {
+                *path = Some(Setting::assigned(value.to_owned(), whole.clone()));
+            }
+        }
+    }
+
+    /// Reads a list of paths that are replaced by something empty.
+    fn hidden_paths(&mut self, key: &str, said: &str, whole: &Location) {
+        let setting = if key == "InaccessiblePaths" { "InaccessiblePaths=" } else { "TemporaryFileSystem=" };
+        let hides = &mut self.configuration.execution_context.hides_bpffs;
+        if said.is_empty() {
+            hides.retain(|other| other.setting != setting);
+        }
+        let covers = |word: &words::Word| {
+            let path = word.text.trim_start_matches(['-', '+']);
+            // TemporaryFileSystem= has mount options after a colon.
+            let path = path.split(':').next().unwrap_or_default().trim_end_matches('/');
+            // systemd mounts the bpffs after what is above it, and makes that inaccessible last.
+            path == MOUNT_POINT || (key == "InaccessiblePaths" && matches!(path, "/sys/fs" | "/sys" | ""))
+        };
+        if words::unquoted(said).iter().any(covers) {
+            hides.push(HidesBpffs { location: whole.clone(), setting, is_certain: true });
+        }
+    }
+
+    /// Reads where else the bpffs is bound to.
+    fn bound_paths(&mut self, said: &str) {
+        let copies = &mut self.configuration.execution_context.bpffs_copies;
+        if said.is_empty() {
+            copies.clear();
+        }
+        for word in words::unquoted(said).iter().take(MOST_ELEMENTS) {
+            let mut paths = word.text.trim_start_matches(['-', '+']).split(':');
+            if let (Some(MOUNT_POINT), Some(to)) = (paths.next().map(|from| from.trim_end_matches('/')), paths.next()) {
+                copies.push(to.to_owned());
+            }
+        }
+    }
+
+    /// Reads `RestrictFileSystems=` (`src/core/load-fragment.c`, `config_parse_restrict_filesystems`): the first assignment
+    /// decides whether the list allows or refuses.
+    fn restrict_file_systems(&mut self, said: &str, whole: &Location) {
+        if said.is_empty() {
+            self.file_systems = None;
+            return;
+        }
+        let (inverted, list) = said.strip_prefix('~').map_or((false, said), |list| (true, list));
+        let names_it = |word: &words::Word| word.text == "bpf" || GROUPS_WITH_BPF.contains(&word.text.as_str());
+        let named = words::unquoted(list).iter().any(names_it);
+        let (allows, listed, location) = self.file_systems.get_or_insert((!inverted, false, whole.clone()));
+        if named {
+            *listed = *allows != inverted;
+            *location = whole.clone();
         }
     }
 
@@ -260,7 +392,8 @@ impl<'a> Settings<'a> {
             let (release, name) = (self.names.systemd_release().number, self.names.kernel(kind, bit).unwrap_or("?"));
             let message =
                 format!("{setting}=: systemd {release} takes `{}` for the {kind} {name}, bit {bit}", element.text);
-            return Rejection { location: element.location.clone(), message, effect: Effect::Misread, instead: None };
+            let (location, effect) = (element.location.clone(), Effect::Misread);
+            return Rejection { location, message, effect, instead: None, is_misspelled: false };
         }
         let text = element.text.trim();
         let has_whitespace = text.len() < element.text.len();
@@ -280,7 +413,13 @@ impl<'a> Settings<'a> {
             },
         };
         let message = format!("systemd drops `{}` from {setting}=: {why}", shown(text));
-        Rejection { location: element.location.clone(), message, effect: Effect::Ignored, instead }
+        Rejection {
+            location: element.location.clone(),
+            message,
+            effect: Effect::Ignored,
+            instead,
+            is_misspelled: false,
+        }
     }
 
     fn delegate_namespaces(&mut self, value: &Text, whole: &Location) {
@@ -357,6 +496,16 @@ impl<'a> Settings<'a> {
     }
 
     fn unreadable(&mut self, key: &str, value: &Text, whole: &Location, wanted: &str) {
+        let comment = comment_start(value.as_str()).filter(|_| self.effect == Effect::Ignored);
+        if let Some(start) = comment {
+            let message = format!(
+                "{key}=: `{}` is a part of the value; systemd has comments only on lines of their own, and ignores this line",
+                shown(&value.as_str()[start..])
+            );
+            let location = value.location(start..value.as_str().len());
+            let (effect, instead) = (self.effect, Some(String::new()));
+            return self.configuration.push(Rejection { location, message, effect, instead, is_misspelled: false });
+        }
         let effect = if self.effect == Effect::Ignored { "; systemd ignores the line" } else { "" };
         let message = format!("{key}=: expected {wanted}, not `{}`{effect}", shown(value.as_str()));
         self.configuration.problem(location_of(value, whole), self.effect, message);
@@ -370,14 +519,34 @@ impl<'a> Settings<'a> {
         let lower = text.to_ascii_lowercase();
         let checked = Kind::ALL.into_iter().map(setting_of).chain(OTHERS).filter(|checked| checked.len() > 4);
         let distance = |name: &str| strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase());
-        let near = checked.min_by_key(|name| distance(name)).filter(|name| distance(name) <= 2);
+        let near = abbreviated(&lower)
+            .or_else(|| checked.min_by_key(|name| distance(name)).filter(|name| distance(name) <= 2));
         if near.is_some() || lower.starts_with("bpfdelegate") {
             let advice = near.map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
             let message = format!("systemd has no setting `{}`{advice}", shown(text));
             let instead = near.map(str::to_owned);
-            self.configuration.push(Rejection { location: key.whole(), message, effect: self.effect, instead });
+            let is_misspelled = near.is_none_or(|name| name == "PrivateBPF" || kind_of(name).is_some());
+            self.configuration.push(Rejection {
+                location: key.whole(),
+                message,
+                effect: self.effect,
+                instead,
+                is_misspelled,
+            });
         }
     }
+}
+
+/// Returns the setting that an abbreviation of its last part, such as `bpfdelegateprogs`, stands for.
+fn abbreviated(lower: &str) -> Option<&'static str> {
+    let last = lower.strip_prefix("bpfdelegate")?;
+    let last = last.strip_suffix('s').unwrap_or(last);
+    ABBREVIATED.iter().find(|(word, _)| *word == last).map(|(_, kind)| setting_of(*kind))
+}
+
+/// Returns where something that looks like a comment begins behind a value.
+pub(super) fn comment_start(value: &str) -> Option<usize> {
+    [" #", "\t#", " ;", "\t;"].iter().filter_map(|sign| value.find(sign)).min().map(|at| at + 1)
 }
 
 fn set<T>(setting: &mut Setting<T>, new: Option<Setting<T>>) {
