@@ -19,7 +19,9 @@ use harness_runner::{
 use harness_uapi::release::Release;
 
 use crate::{
-    Context, bpf_objects, candidates, configurations, exit,
+    Context,
+    bpf_objects::{self, LoaderOption},
+    candidates, configurations, exit,
     exit::Wrong,
     known_kernels,
     proving::{Proving, blame},
@@ -30,7 +32,8 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 An OBJECT is a BPF object file, as clang writes it, or a program with embedded objects
-(skeletons). A model of libbpf 1.7 and of the kernels' permission checks computes what it needs.
+(skeletons). A model of its loader and of the kernels' permission checks computes what it needs:
+libbpf 1.7, unless --loader names another or the program has one built in.
 With --prove, VMs load it with the result, and again without each single element of it.
 
 Examples:
@@ -38,6 +41,7 @@ Examples:
   {program} caps my.bpf.o --format systemd > my.service.d/bpf.conf
   {program} caps my.bpf.o --format guard-policy > my.guard.toml
   {program} caps /usr/sbin/xdp-loader --kernel all
+  {program} caps my.bpf.o --loader cilium-ebpf
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
   {program} caps --table                    write docs/caps.md; takes long
 
@@ -53,6 +57,9 @@ pub struct Args {
     /// [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
+
+    #[command(flatten)]
+    loader: LoaderOption,
 
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -102,12 +109,15 @@ impl ValueEnum for Format {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
-    let objects = bpf_objects::read(&args.objects)?;
+    let objects = bpf_objects::read(&args.objects, args.loader)?;
     let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
     let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     if args.table {
         return table::write(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels);
+    }
+    if args.prove {
+        LoaderOption::check_provable(&objects)?;
     }
     let plain: Vec<(String, Object)> = objects.iter().map(Named::plain).collect();
     if args.format == Format::GuardPolicy {

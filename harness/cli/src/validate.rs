@@ -18,7 +18,9 @@ use harness_objects::{Named, Object};
 use harness_uapi::vocabulary::KnownNames;
 
 use crate::{
-    Context, atomic_write, bpf_objects, candidates, configurations, diagnostic, exit,
+    Context, atomic_write,
+    bpf_objects::{self, LoaderOption},
+    candidates, configurations, diagnostic, exit,
     exit::Wrong,
     known_kernels,
     proving::Proving,
@@ -64,6 +66,9 @@ pub struct Args {
     /// BPF objects to load under each configuration, or programs with embedded ones
     #[arg(long, value_name = "OBJECT", num_args = 1.., value_hint = ValueHint::FilePath)]
     object: Vec<PathBuf>,
+
+    #[command(flatten)]
+    loader: LoaderOption,
 
     /// Policies of the guard that the processes of each configuration run under: also report what one
     /// grants and the other refuses
@@ -147,14 +152,19 @@ struct ValidationContext {
     files: Vec<Named>,
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
+    elsewhere: Vec<(String, Object)>,
     policies: Vec<(String, Policy)>,
     known: KnownNames,
 }
 
 impl ValidationContext {
     fn open(args: &Args, project: &Project) -> Result<Self> {
-        let files = bpf_objects::read(&args.object)?;
-        let objects = files.iter().map(Named::plain).collect();
+        let files = bpf_objects::read(&args.object, args.loader)?;
+        if args.prove {
+            LoaderOption::check_provable(&files)?;
+        }
+        let objects = bpf_objects::labelled(&files);
+        let elsewhere = bpf_objects::elsewhere(&files, args.loader);
         let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
         let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
         let policies = args.policy.iter().map(|file| {
@@ -163,7 +173,7 @@ impl ValidationContext {
             Ok((sources.get(0).label().to_owned(), policy))
         });
         let policies = policies.collect::<Result<_>>()?;
-        Ok(Self { files, kernels, objects, policies, known: vocabularies.known_names() })
+        Ok(Self { files, kernels, objects, elsewhere, policies, known: vocabularies.known_names() })
     }
 }
 
@@ -183,6 +193,7 @@ fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<Configurati
                 kernels: &context.kernels,
                 names,
                 objects: &context.objects,
+                elsewhere: &context.elsewhere,
                 policies: &context.policies,
             };
             let findings = harness_findings::check(&input, &sources);

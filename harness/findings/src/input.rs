@@ -51,8 +51,10 @@ pub struct CheckInput<'a> {
     pub kernels: &'a [KernelFacts],
     /// How names are spelled.
     pub names: Names<'a>,
-    /// The objects that libbpf loads under it, each with its name.
+    /// The objects that are loaded under it, each with its name.
     pub objects: &'a [(String, Object)],
+    /// The same objects as other loaders load them, if nobody said who loads them.
+    pub elsewhere: &'a [(String, Object)],
     /// The policies of the guard that its processes run under, each with its name.
     pub policies: &'a [(String, Policy)],
 }

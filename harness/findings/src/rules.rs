@@ -32,7 +32,7 @@ pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec
     for kernel in input.kernels.iter().filter(|_| judged) {
         let mut check = KernelCheck::new(input.configuration, kernel);
         kernels::check(&mut check);
-        objects::check(&mut check, input.objects);
+        objects::check(&mut check, input.objects, input.elsewhere);
         for policy in input.policies {
             policy::check(&mut check, policy);
         }

@@ -9,7 +9,10 @@ use harness_uapi::{
     vocabulary::Kind,
 };
 
-use crate::helper::HELPERS;
+use crate::{
+    helper::HELPERS,
+    loader::{Library, Loader},
+};
 
 /// A feature that libbpf uses if its probe finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,11 +50,15 @@ pub enum TokenUse {
     Token,
     /// No token is passed, so the initial user namespace is checked whatever the token allows.
     NoToken,
+    /// This loader never passes a token.
+    Unsupported(Loader),
 }
 
 impl Feature {
     /// The requests of the probe, and whether they come with the token. All must be allowed for the feature to be found.
-    pub(crate) fn requests(self) -> (TokenUse, Vec<Request>) {
+    ///
+    /// cilium/ebpf finds `probe_read_kernel` by a kprobe program (`haveProbeReadKernel` in its `syscalls.go`).
+    pub(crate) fn requests(self, loader: Loader) -> (TokenUse, Vec<Request>) {
         let requests = match self {
             Self::Names => return (TokenUse::NoToken, vec![program("socket_filter", None, [])]),
             Self::MappedData => vec![array()],
@@ -64,6 +71,9 @@ impl Feature {
                 vec![Request::BtfLoad, program("kprobe", None, uses)]
             }
             Self::ExpectedAttachTypes => vec![program("cgroup_sock", Some("cgroup_inet_sock_create"), [])],
+            Self::ReadsOfKernel if loader.library == Library::CiliumEbpf => {
+                vec![program("kprobe", None, [Use::Helper(HELPERS.probe_read_kernel)])]
+            }
             Self::ReadsOfKernel => vec![program("tracepoint", None, [Use::Helper(HELPERS.probe_read_kernel)])],
             Self::UserProbeLinks => vec![program("kprobe", Some("trace_uprobe_multi"), [])],
             Self::Cookies => vec![program("tracepoint", None, [Use::Helper(HELPERS.get_attach_cookie)])],

@@ -1,5 +1,5 @@
-//! The requests that libbpf 1.7 makes while it loads an object with a token, and how it reacts to the answers
-//! (`bpf_object_prepare` and `bpf_object_load` in `src/libbpf.c`).
+//! The requests that a loader makes while it loads an object with a token, and how it reacts to the answers: those of libbpf
+//! 1.7 (`bpf_object_prepare` and `bpf_object_load` in `src/libbpf.c`), and where other loaders differ ([`crate::Library`]).
 
 mod input;
 mod request;
@@ -11,7 +11,7 @@ pub(crate) use sequence::LibbpfSequence;
 
 use crate::object::Object;
 
-/// All requests that libbpf may make while it loads the object, in libbpf's order and with all alternatives.
+/// All requests that its loader may make while it loads the object, in the loader's order and with all alternatives.
 pub fn asked(object: &Object, kernel: Kernel<'_>) -> Vec<LoadRequest> {
     every(&LoadInput::new(object, kernel))
 }

@@ -2,7 +2,11 @@
 
 use thiserror::Error;
 
-use crate::{Object, ObjectError, embedded, read};
+use crate::{
+    Object, ObjectError, embedded,
+    loader::{self, Loader},
+    read_for,
+};
 
 /// An object with its name and bytes.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct Named {
     pub bytes: Vec<u8>,
     /// The parsed object.
     pub object: Object,
+    /// Whether the program that it is embedded in shows what loads it.
+    pub has_loader: bool,
 }
 
 /// Why the objects in a file cannot be read.
@@ -41,22 +47,27 @@ pub enum NamedError {
 }
 
 impl Named {
-    /// Reads the objects in a file: the file itself, or those embedded in it.
+    /// Reads the objects in a file: the file itself, or those embedded in it. Without a loader it is the one that the
+    /// program has built in, else libbpf.
     ///
     /// # Errors
     /// [`NamedError`] if there is none, or a damaged one.
-    pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Result<Vec<Self>, NamedError> {
-        let why = match read(&bytes) {
-            Ok(object) => return Ok(vec![Self { name: name.to_owned(), bytes, object }]),
+    pub fn of_bytes(name: &str, bytes: Vec<u8>, loader: Option<Loader>) -> Result<Vec<Self>, NamedError> {
+        let why = match read_for(&bytes, loader.unwrap_or(Loader::LIBBPF)) {
+            Ok(object) => return Ok(vec![Self { name: name.to_owned(), bytes, object, has_loader: false }]),
             Err(error) => error,
         };
+        let built_in = loader::found(&bytes);
+        let (loader, has_loader) = (loader.or(built_in).unwrap_or(Loader::LIBBPF), built_in.is_some());
         let mut found = Vec::new();
         for (number, inner) in embedded(&bytes).into_iter().enumerate() {
             let part = &bytes[inner.offset..inner.offset + inner.size];
             let own = inner.name.unwrap_or_else(|| format!("object {}", number + 1));
             let (name, offset) = (name.to_owned(), inner.offset);
-            match read(part) {
-                Ok(object) => found.push(Self { name: format!("{name}:{own}"), bytes: part.to_vec(), object }),
+            match read_for(part, loader) {
+                Ok(object) => {
+                    found.push(Self { name: format!("{name}:{own}"), bytes: part.to_vec(), object, has_loader });
+                }
                 Err(source) => return Err(NamedError::Carried { name, own, offset, source }),
             }
         }

@@ -14,6 +14,7 @@ use harness_uapi::permission::{Capability, Element, Grant, Justification};
 
 use crate::{
     feature::{Feature, TokenUse},
+    loader::Loader,
     loading::{Kernel, LibbpfSequence, LoadInput, LoadRequest, Necessity, RequestOwner, every},
     note::Note,
     object::Object,
@@ -33,12 +34,14 @@ pub struct Needs {
     pub attaching: BTreeMap<Element, Vec<Reason>>,
     /// What no grant can provide.
     pub undelegable: Vec<Undelegable>,
-    /// Features that libbpf silently does without under exactly this grant.
+    /// Features that the loader silently does without under exactly this grant.
     pub losses: Vec<Loss>,
     /// The first release whose kernel accepts everything; `None` if no release is known to.
     pub least_release: Option<LeastRelease>,
     /// Further notes, each with its object.
     pub notes: Vec<(Arc<str>, Note)>,
+    /// Who loads the objects.
+    pub loaders: BTreeSet<Loader>,
 }
 
 /// The most reasons that are kept for an element.
@@ -66,18 +69,20 @@ pub struct Undelegable {
     pub obstacle: Obstacle,
 }
 
-/// A feature that libbpf silently does without.
+/// A feature that the loader silently does without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Loss {
     /// The object.
     pub object: Arc<str>,
+    /// Who does without it.
+    pub loader: Loader,
     /// The feature.
     pub feature: Feature,
     /// The elements that would restore it if they were added to the grant; empty if nothing does.
     pub kept_by: BTreeSet<Element>,
 }
 
-/// Finds the least grant under which all these objects load, each in its own libbpf run.
+/// Finds the least grant under which all these objects load, each in its own run of its loader.
 ///
 /// If one of several requests has to be allowed, the choice is deterministic: a socket filter for the probe of loading,
 /// unless a tracepoint program is needed anyway; and no attach type where it is optional, unless what its probe requires
@@ -113,12 +118,13 @@ fn summary(model: &mut PermissionModel<'_>, objects: &[(Arc<str>, LoadInput<'_>)
         losses: Vec::new(),
         least_release: None,
         notes: Vec::new(),
+        loaders: objects.iter().map(|(_, object)| object.object.loader).collect(),
     };
     let mut least = release::Least::default();
     for (name, object) in objects {
         let requests = model.answers(object, &grant);
         for (asked, allowed) in &requests {
-            needs.take(model, name, asked, *allowed, &grant);
+            needs.take(model, (name, object.object.loader), asked, *allowed, &grant);
             if !matches!(asked.must, Necessity::Improves(_)) && *allowed {
                 least.take(&asked.request);
             }
@@ -143,7 +149,7 @@ impl Needs {
     fn take(
         &mut self,
         model: &mut PermissionModel<'_>,
-        object: &Arc<str>,
+        (object, loader): (&Arc<str>, Loader),
         asked: &LoadRequest,
         allowed: bool,
         grant: &Grant,
@@ -158,7 +164,7 @@ impl Needs {
                     }
                     _ => BTreeSet::new(),
                 };
-                self.losses.push(Loss { object: object.clone(), feature, kept_by });
+                self.losses.push(Loss { object: object.clone(), loader, feature, kept_by });
             }
             Necessity::Improves(_) => {}
             Necessity::Attaches => {

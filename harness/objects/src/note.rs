@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use crate::program::BtfReason;
+use crate::{
+    loader::{Library, Loader},
+    program::BtfReason,
+};
 
 /// A fact about an object that no element of a grant expresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
-    /// libbpf does not know a program's section: the program, and its section.
-    UnknownSection(String, String),
+    /// The loader does not know a program's section: the program, and its section.
+    UnknownSection(String, String, Loader),
     /// A program's section names no attach target.
     NoTarget(String),
     /// No `struct_ops` map uses a `struct_ops` program.
@@ -40,20 +43,25 @@ pub enum Note {
 }
 
 impl Note {
-    /// Whether libbpf refuses to open the object, whatever its loader does.
+    /// Whether the library refuses to open the object, whatever the program does.
     pub(crate) const fn prevents_opening(&self) -> bool {
-        matches!(self, Self::Static(_) | Self::LegacyMaps)
+        match self {
+            Self::Static(_) | Self::LegacyMaps => true,
+            Self::UnknownSection(_, _, loader) => matches!(loader.library, Library::Aya),
+            _ => false,
+        }
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSection(program, section) => {
-                write!(
-                    f,
-                    "{program}: libbpf does not know the section `{section}`, so the loader has to set the program's type"
-                )
+            Self::UnknownSection(program, section, loader) => {
+                write!(f, "{program}: {} does not know the section `{section}`, ", loader.library)?;
+                match loader.library {
+                    Library::Aya => write!(f, "and refuses to open the object"),
+                    _ => write!(f, "so the loader has to set the program's type"),
+                }
             }
             Self::NoTarget(program) => {
                 write!(f, "{program}: its section names no attach target, so the loader has to set one")
@@ -80,12 +88,12 @@ impl fmt::Display for Note {
                 write!(f, "maps in the legacy section `maps`: libbpf refuses to open the object since 1.0")
             }
             Self::Kconfig => {
-                write!(f, "it reads the kernel's configuration: libbpf needs /boot/config-* or /proc/config.gz")
+                write!(f, "it reads the kernel's configuration: the loader needs /boot/config-* or /proc/config.gz")
             }
             Self::Addresses => {
                 write!(
                     f,
-                    "it uses addresses of kernel symbols: libbpf reads /proc/kallsyms, which hides addresses from containers"
+                    "it uses addresses of kernel symbols: the loader reads /proc/kallsyms, which hides addresses from containers"
                 )
             }
             Self::NoTypes => write!(f, "it has no BTF, so special fields in its maps' values are not known"),
@@ -130,7 +138,8 @@ mod tests {
             BtfReason::StructOps,
         ];
         let notes = [
-            Note::UnknownSection(name(), "xdp/mine".to_owned()),
+            Note::UnknownSection(name(), "xdp/mine".to_owned(), Loader::LIBBPF),
+            Note::UnknownSection(name(), "xdp/mine".to_owned(), Loader::newest(Library::Aya)),
             Note::NoTarget(name()),
             Note::NoOperations(name()),
             Note::NoInner(name()),

@@ -10,6 +10,7 @@ use crate::{
     elf::{Elf, STT_FUNC},
     error::ObjectError,
     extension::Extension,
+    loader::{Library, Loader},
     map::{Map, MapSource, list::Maps},
     note::Note,
     program::{ExpectedAttach, Program, ProgramTarget},
@@ -22,6 +23,8 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A relocatable BPF object, as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
+    /// Who loads it, which decides what its sections mean and what is requested.
+    pub loader: Loader,
     /// Its license; empty if it names none.
     pub license: String,
     /// The kernel version it names, which probe programs once had to.
@@ -63,8 +66,19 @@ impl Object {
     }
 }
 
-/// Reads a relocatable BPF object.
+/// Reads a relocatable BPF object that libbpf loads.
+///
+/// # Errors
+/// [`ObjectError`] if it is not one, or damaged.
 pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
+    read_for(bytes, Loader::LIBBPF)
+}
+
+/// Reads a relocatable BPF object as a loader understands it.
+///
+/// # Errors
+/// [`ObjectError`] if it is not one, or damaged.
+pub fn read_for(bytes: &[u8], loader: Loader) -> Result<Object, ObjectError> {
     if bytes.len() > MOST_BYTES {
         return Err(ObjectError::TooLarge { size: bytes.len(), most: MOST_BYTES });
     }
@@ -82,8 +96,8 @@ pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
         .iter()
         .map(|function| reader.effects(function, relocations.get(&function.section).unwrap_or(&none)))
         .collect::<Result<Vec<_>, _>>()?;
-    let found = programs::Found { elf: &elf, functions: &functions, effects: &effects, maps: &maps.list };
-    let mut notes = notes(&elf, btf.as_ref(), &maps.list, &externals);
+    let found = programs::Found { elf: &elf, functions: &functions, effects: &effects, maps: &maps.list, loader };
+    let mut notes = notes(&elf, btf.as_ref(), &maps.list, &externals, loader);
     let mut programs = found.programs(&mut notes)?;
     for operations in &maps.operations {
         let Some(btf) = &btf else { break };
@@ -94,6 +108,7 @@ pub fn read(bytes: &[u8]) -> Result<Object, ObjectError> {
     notes.sort();
     notes.dedup();
     Ok(Object {
+        loader,
         license: license(&elf),
         kernel_version: elf
             .section("version")
@@ -139,11 +154,12 @@ fn takes_size(map_type: u32) -> bool {
     !name.contains("storage") && !matches!(name, "perf_event_array" | "struct_ops" | "arena")
 }
 
-fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], externals: &Externals) -> Vec<Note> {
+fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], externals: &Externals, loader: Loader) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |holds: bool, what: Note| notes.extend(holds.then_some(what));
     note(btf.is_none(), Note::NoTypes);
-    note(maps.iter().any(|map| map.source == MapSource::Legacy), Note::LegacyMaps);
+    let refuses_legacy = loader.library == Library::Libbpf;
+    note(refuses_legacy && maps.iter().any(|map| map.source == MapSource::Legacy), Note::LegacyMaps);
     note(externals.kconfig.iter().any(|name| name.starts_with("CONFIG_")), Note::Kconfig);
     note(externals.addresses, Note::Addresses);
     for map in maps {

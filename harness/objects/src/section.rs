@@ -2,7 +2,10 @@
 
 use harness_uapi::{names, vocabulary::Kind};
 
-use crate::program::{AttachWay, ExpectedAttach};
+use crate::{
+    loader::{Library, Loader},
+    program::{AttachWay, ExpectedAttach},
+};
 use AttachWay::{
     Cgroup, Device, Extension, Iterator, Lirc, Map, Netfilter, Netkit, Netlink, Netns, PerfEvent, ProbeMulti,
     RawTracepoint, Route, Run, SockMap, Socket, StructOps, Tcx, Trampoline, UserProbe,
@@ -148,16 +151,54 @@ pub(crate) struct Section<'a> {
     pub(crate) target: Option<&'a str>,
 }
 
-/// What a section name, without a leading `?`, means to libbpf; `None` if libbpf does not know it.
-pub(crate) fn of(name: &str) -> Option<Section<'_>> {
-    let (row, stem) = ROWS.iter().find_map(|row| Some((row, matched(row.0, name)?)))?;
+/// Rows that versions of libbpf before 1.MINOR do not have (`section_defs` of 1.4.0, 1.5.0, 1.6.2 and 1.7.0).
+const SINCE: [(&str, u16); 5] =
+    [("kprobe.session+", 5), ("uprobe.session+", 6), ("uprobe.session.s+", 6), ("fsession+", 7), ("fsession.s+", 7)];
+
+/// Rows that cilium/ebpf does not have (`elf_sections.go`); a shorter row may still match them.
+const NOT_IN_CILIUM: [&str; 11] = [
+    "kprobe.session+",
+    "uprobe.session+",
+    "uprobe.session.s+",
+    "fsession+",
+    "fsession.s+",
+    "sk_skb/verdict",
+    "cgroup/connect_unix",
+    "cgroup/sendmsg_unix",
+    "cgroup/recvmsg_unix",
+    "cgroup/getpeername_unix",
+    "cgroup/getsockname_unix",
+];
+
+/// What a section name, without a leading `?`, means to a loader; `None` if the loader does not know it.
+pub(crate) fn of(name: &str, loader: Loader) -> Option<Section<'_>> {
+    let row = match loader.library {
+        Library::Libbpf => {
+            let is_known = |row: &&Row| {
+                let since = SINCE.iter().find(|(name, _)| *name == row.0);
+                since.is_none_or(|(_, minor)| (loader.version.major, loader.version.minor) >= (1, *minor))
+            };
+            ROWS.iter().filter(is_known).find(|row| matches(row.0, name))?
+        }
+        Library::CiliumEbpf => {
+            let is_known = |row: &&Row| !NOT_IN_CILIUM.contains(&row.0);
+            ROWS.iter().filter(is_known).find(|row| matches_by_prefix(row.0, name))?
+        }
+        Library::Aya => {
+            let row = aya(name)?;
+            ROWS.iter().find(|known| known.0.trim_end_matches('+') == row)?
+        }
+    };
+    let stem = row.0.trim_end_matches('+');
     let number = |text| names::number(Kind::Attach, text);
     Some(Section {
         prog_type: names::number(Kind::Prog, row.1)?,
         attach_type: match row.2 {
             No => ExpectedAttach::None,
-            Maybe(text) => ExpectedAttach::Optional(number(text)?),
-            Yes(text) => ExpectedAttach::Required(number(text)?),
+            // `SkSkb::load` of aya passes none.
+            Maybe(_) if loader.library == Library::Aya && row.1 == "sk_skb" => ExpectedAttach::None,
+            Maybe(text) if loader.library == Library::Libbpf => ExpectedAttach::Optional(number(text)?),
+            Maybe(text) | Yes(text) => ExpectedAttach::Required(number(text)?),
         },
         sleepable: stem.ends_with(".s") || stem == "syscall",
         way: row.3,
@@ -167,13 +208,47 @@ pub(crate) fn of(name: &str) -> Option<Section<'_>> {
     })
 }
 
-fn matched(row: &'static str, name: &str) -> Option<&'static str> {
+fn matches(row: &str, name: &str) -> bool {
     match row.strip_suffix('+') {
-        Some(stem) => {
-            let rest = name.strip_prefix(stem)?;
-            (rest.is_empty() || rest.starts_with('/')).then_some(stem)
-        }
-        None => (row == name).then_some(row),
+        Some(stem) => name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        None => row == name,
+    }
+}
+
+/// As cilium/ebpf compares: a row without `+` is a prefix (`matchSectionName` in `elf_reader.go`).
+fn matches_by_prefix(row: &str, name: &str) -> bool {
+    if row.ends_with('+') { matches(row, name) } else { name.starts_with(row) }
+}
+
+/// The row that a section name means to aya (`ProgramSection::from_str` in `src/obj.rs` of `aya-obj` 0.6): the first part,
+/// or the first two where both count.
+fn aya(name: &str) -> Option<&str> {
+    let mut parts = name.split('/');
+    let (first, second) = (parts.next()?, parts.next());
+    let both = || name.get(..first.len() + 1 + second?.len());
+    match (first, second) {
+        (
+            "kprobe" | "kretprobe" | "uprobe" | "uprobe.s" | "uprobe.multi" | "uprobe.multi.s" | "uretprobe"
+            | "uretprobe.s" | "uretprobe.multi" | "uretprobe.multi.s" | "tp_btf" | "tracepoint" | "tp" | "socket"
+            | "sk_msg" | "sockops" | "classifier" | "lirc_mode2" | "perf_event" | "raw_tp" | "raw_tracepoint" | "lsm"
+            | "lsm.s" | "lsm_cgroup" | "fentry" | "fentry.s" | "fexit" | "fexit.s" | "flow_dissector" | "freplace"
+            | "sk_lookup" | "iter" | "iter.s",
+            _,
+        )
+        | ("xdp" | "xdp.frags" | "sk_reuseport", None) => Some(first),
+        ("xdp" | "xdp.frags", Some("cpumap" | "devmap"))
+        | ("sk_reuseport", Some("migrate"))
+        | ("sk_skb", Some("stream_parser" | "stream_verdict"))
+        | ("cgroup_skb", Some("ingress" | "egress"))
+        | (
+            "cgroup",
+            Some(
+                "skb" | "sysctl" | "dev" | "getsockopt" | "setsockopt" | "sock" | "post_bind4" | "post_bind6"
+                | "sock_create" | "sock_release" | "bind4" | "bind6" | "connect4" | "connect6" | "getpeername4"
+                | "getpeername6" | "getsockname4" | "getsockname6" | "sendmsg4" | "sendmsg6" | "recvmsg4" | "recvmsg6",
+            ),
+        ) => both(),
+        _ => None,
     }
 }
 
@@ -185,6 +260,14 @@ pub fn known_sections() -> impl std::iter::Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(name: &str) -> Option<Section<'_>> {
+        super::of(name, Loader::LIBBPF)
+    }
+
+    fn by(name: &str, loader: &str) -> Option<(u32, ExpectedAttach)> {
+        super::of(name, loader.parse().unwrap()).map(|found| (found.prog_type, found.attach_type))
+    }
 
     #[test]
     fn every_row_has_known_types() {
@@ -203,6 +286,44 @@ mod tests {
         assert_eq!(of("xdp.frags").unwrap().attach_type, ExpectedAttach::Required(37));
         assert_eq!(of("tc").unwrap().target, None);
         for unknown in ["xdp/mine", "kprobes", "tc/mine", "filter", "", "kprobe.multi2/x", "cgroup/skbx"] {
+            assert_eq!(of(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn versions_of_libbpf_know_different_sections() {
+        for (name, first) in [("kprobe.session/x", 5), ("uprobe.session/x", 6), ("fsession/x", 7)] {
+            assert_eq!(by(name, &format!("libbpf-1.{}", first - 1)), None, "{name}");
+            assert_eq!(by(name, &format!("libbpf-1.{first}")), by(name, "libbpf"), "{name}");
+        }
+    }
+
+    #[test]
+    fn cilium_ebpf_takes_prefixes_and_passes_every_attach_type() {
+        let number = |name| names::number(Kind::Attach, name).unwrap();
+        let of = |name| by(name, "cilium-ebpf");
+        assert_eq!(of("xdp/foo"), Some((6, ExpectedAttach::Required(number("xdp")))));
+        assert_eq!(of("sockops"), Some((13, ExpectedAttach::Required(number("cgroup_sock_ops")))));
+        assert_eq!(of("classifier/ingress").map(|found| found.0), Some(3));
+        assert_eq!(of("socket/garbage").map(|found| found.1), Some(ExpectedAttach::None));
+        assert_eq!(of("sk_lookup/x"), of("sk_lookup"));
+        assert_eq!(of("perf_event/x").map(|found| found.0), Some(7));
+        // A row with a target is not a prefix; what it does not have, a shorter row may take.
+        assert_eq!(of("kprobes"), None);
+        assert_eq!(of("sk_skb/verdict"), of("sk_skb"));
+        assert_eq!(by("classifier/ingress", "libbpf"), None);
+    }
+
+    #[test]
+    fn aya_takes_the_first_part_of_a_name() {
+        let number = |name| names::number(Kind::Attach, name).unwrap();
+        let of = |name| by(name, "aya");
+        assert_eq!(of("xdp"), Some((6, ExpectedAttach::Required(number("xdp")))));
+        assert_eq!(of("xdp/devmap"), Some((6, ExpectedAttach::Required(number("xdp_devmap")))));
+        assert_eq!(of("sk_skb/stream_parser/mine").map(|found| found.1), Some(ExpectedAttach::None));
+        assert_eq!(of("classifier/mine").map(|found| found.0), Some(3));
+        assert_eq!(of("cgroup/sock").map(|found| found.1), by("cgroup/sock_create", "libbpf").map(|found| found.1));
+        for unknown in ["xdp/mine", "tc", "tcx/ingress", "sk_skb", "struct_ops/x", "?xdp", "ksyscall/x", "usdt", ""] {
             assert_eq!(of(unknown), None, "{unknown}");
         }
     }

@@ -1,6 +1,8 @@
 //! The least grants of objects that clang compiles from `tests/sources`.
 
-use harness_objects::{Feature, Necessity, Needs, Note, Object, Obstacle, RequestOwner, TokenUse, asked, needs};
+use harness_objects::{
+    Feature, Loader, Necessity, Needs, Note, Object, Obstacle, RequestOwner, TokenUse, asked, needs,
+};
 use harness_uapi::{
     names,
     permission::{Capability, Element, Request},
@@ -9,7 +11,7 @@ use harness_uapi::{
 };
 
 mod compiled;
-use compiled::object;
+use compiled::{object, object_for};
 
 /// The object with only these programs.
 fn only(object: &Object, names: &[&str]) -> Object {
@@ -197,4 +199,47 @@ fn requests_are_listed_in_order() {
         })
         .collect();
     assert_eq!(attach_types, ["xdp", "cgroup_inet_ingress"]);
+}
+
+/// The names of all elements, and what no grant provides.
+fn all_of(source: &str, programs: &[&str], loader: &str) -> (String, Vec<String>) {
+    let object = only(&object_for(source, loader.parse::<Loader>().unwrap()), programs);
+    let needs = needed(&object, "7.3");
+    let names = needs.elements.keys().map(|element| element.to_string().rsplit(' ').next().unwrap().to_lowercase());
+    let never = needs.undelegable.iter().map(|found| format!("{}: {}", found.by, found.obstacle));
+    (names.collect::<Vec<_>>().join(" "), never.collect())
+}
+
+#[test]
+fn cilium_ebpf_makes_no_trial_load_and_passes_every_attach_type() {
+    let mine = |source, program, loader| all_of(source, &[program], loader).0;
+    assert_eq!(mine("network", "on_xdp", "cilium-ebpf"), "prog_load xdp xdp cap_net_admin cap_bpf");
+    assert_eq!(
+        mine("network", "on_xdp", "libbpf"),
+        "prog_load socket_filter xdp cgroup_inet_ingress cap_net_admin cap_bpf"
+    );
+    // The same as what it needs where one could grant it to aya, which passes no token.
+    let (elements, never) = all_of("network", &["on_xdp"], "aya");
+    assert_eq!(elements, "prog_load xdp xdp cap_net_admin cap_bpf");
+    assert_eq!(never, ["token: another loader: aya 0.16 passes no token"]);
+    let old = all_of("network", &["on_xdp"], "libbpf-1.3").1;
+    assert_eq!(old, ["token: a later loader: libbpf 1.3 passes no token, libbpf does since 1.4"]);
+    assert!(all_of("network", &["on_xdp"], "libbpf-1.4").1.is_empty());
+}
+
+#[test]
+fn cilium_ebpf_gets_the_types_of_a_replaced_program_without_the_token() {
+    let of = |loader: &str| {
+        let mut object = only(&object_for("calls", loader.parse::<Loader>().unwrap()), &["instead"]);
+        object.maps.clear();
+        let needs = needed(&object, "6.15");
+        (elements(&needs).contains("btf_get_fd_by_id"), needs.undelegable.len())
+    };
+    assert_eq!((of("libbpf"), of("cilium-ebpf")), ((true, 0), (false, 1)));
+}
+
+#[test]
+fn only_libbpf_refuses_legacy_maps() {
+    let opens = |loader: &str| !needed(&object_for("legacy", loader.parse::<Loader>().unwrap()), "7.3").never_load();
+    assert_eq!((opens("libbpf"), opens("cilium-ebpf")), (false, true));
 }

@@ -74,7 +74,7 @@ fn needed(text: &mut String, needs: &Needs) {
             true => "no delegation restores it".to_owned(),
             false => format!("to keep it, grant {}", kept.join(", ")),
         };
-        let _ = writeln!(text, "    {}: libbpf silently drops {} ({kept})", loss.object, loss.feature);
+        let _ = writeln!(text, "    {}: {} silently drops {} ({kept})", loss.object, loss.loader.library, loss.feature);
     }
     for (object, note) in &needs.notes {
         let _ = writeln!(text, "    {object}: {note}");
@@ -82,6 +82,8 @@ fn needed(text: &mut String, needs: &Needs) {
     if let Some(least) = &needs.least_release {
         let _ = writeln!(text, "    from Linux {least} on");
     }
+    let loaders: Vec<String> = needs.loaders.iter().map(ToString::to_string).collect();
+    let _ = writeln!(text, "    as {} loads it", loaders.join(" and "));
 }
 
 /// Returns what cannot be granted, each once, with everything that needs it.
@@ -179,6 +181,7 @@ fn kernel(needs: &Needs, proved: Option<&Proved>) -> Value {
             "what": loss.feature.to_string(),
             "kept_by": loss.kept_by.iter().map(name).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "loaders": needs.loaders.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "least_release": needs.least_release.map(|least| least.release.to_string()),
         "proof": proved.map(proof_of),
     })

@@ -8,7 +8,7 @@ use harness_builder::{
     digest::Sha256,
 };
 use harness_findings::input::KernelFacts;
-use harness_objects::Named;
+use harness_objects::{Loader, Named};
 use harness_program::NAME;
 use harness_protocol::name::KernelName;
 use harness_runner::{
@@ -70,7 +70,7 @@ fn entries(resources: &Resources) -> Result<(Vec<Entry>, Counted)> {
             let mut taken = 0;
             for file in files {
                 let what = || format!("{} of {}", file.path, package.name);
-                for named in Named::of_bytes(&file.path, file.bytes.clone()).with_context(what)? {
+                for named in Named::of_bytes(&file.path, file.bytes.clone(), Some(Loader::LIBBPF)).with_context(what)? {
                     objects += 1;
                     let is_new = seen.insert(Sha256::of_parts([named.bytes.as_slice()]).to_string());
                     if is_new && taken < EACH {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_objects::{Necessity, Object, PredictedAnswer, RequestOwner, loading, needs};
+use harness_objects::{Library, Loader, Necessity, Object, PredictedAnswer, RequestOwner, loading, needs};
 use harness_uapi::{
     delegation::numbers,
     names,
@@ -17,7 +17,8 @@ use crate::{
     input,
 };
 
-pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)]) {
+/// `elsewhere` are the objects as other loaders load them: what those need is not called too much.
+pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)], elsewhere: &[(String, Object)]) {
     let Ok(delegation) = check.kernel.delegation(check.configuration) else { return };
     if objects.is_empty() || !check.kernel.has_tokens() {
         return;
@@ -28,11 +29,16 @@ pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)]) {
         let refused: Vec<&PredictedAnswer> = loading.refused().collect();
         refused.iter().for_each(|answer| refusal(check, name, answer));
         if loading.stops_at.is_none() {
-            losses(check, name, &loading.answers);
+            losses(check, (name, object.loader), &loading.answers);
         }
     }
-    let needed = needs(objects, check.kernel.release.into());
-    let elements: BTreeSet<Element> = needed.elements.into_keys().chain(needed.attaching.into_keys()).collect();
+    let release = check.kernel.release;
+    let of = |objects: &[(String, Object)]| {
+        let needed = needs(objects, release.into());
+        needed.elements.into_keys().chain(needed.attaching.into_keys()).collect::<Vec<Element>>()
+    };
+    let others = elsewhere.iter().flat_map(|one| of(std::slice::from_ref(one)));
+    let elements: BTreeSet<Element> = of(objects).into_iter().chain(others).collect();
     beyond(check, &delegation.masks(), &elements);
 }
 
@@ -73,8 +79,8 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().collect::<Vec<_>>().join("; ")
 }
 
-/// Reports what libbpf drops, in one finding per object.
-fn losses(check: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer]) {
+/// Reports what the loader drops, in one finding per object.
+fn losses(check: &mut KernelCheck<'_>, (name, loader): (&str, Loader), answers: &[PredictedAnswer]) {
     let mut lost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| !answer.allowed) {
         if let Necessity::Improves(feature) = answer.asked.must {
@@ -90,8 +96,13 @@ fn losses(check: &mut KernelCheck<'_>, name: &str, answers: &[PredictedAnswer]) 
         0 => format!("{feature} (no delegation restores it)"),
         _ => format!("{feature} (to keep it, grant {})", list(kept_by.iter().map(String::as_str))),
     });
-    let message = format!("{name}: libbpf silently drops {}", shown.collect::<Vec<_>>().join(", "));
-    let why = "if a probe is refused, libbpf assumes that the kernel lacks the feature (src/features.c)";
+    let message = format!("{name}: {} silently drops {}", loader.library, shown.collect::<Vec<_>>().join(", "));
+    let why = match loader.library {
+        Library::Libbpf => "if a probe is refused, libbpf assumes that the kernel lacks the feature (src/features.c)",
+        Library::CiliumEbpf | Library::Aya => {
+            "if a probe is refused, the loader assumes that the kernel lacks the feature"
+        }
+    };
     check.add(
         Finding::new(Code::SilentLoss, message, why).at(check
             .configuration

@@ -69,7 +69,9 @@ pub(crate) fn all_checked(
     }
     let frontend = Frontend::detect(sources.get(0)).unwrap();
     let report = |configuration| {
-        let input = CheckInput { configuration: &configuration, kernels: &kernels, names, objects, policies };
+        let elsewhere = &[];
+        let input =
+            CheckInput { configuration: &configuration, kernels: &kernels, names, objects, elsewhere, policies };
         let findings = check(&input, &sources);
         let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
         let configuration = Some(configuration);

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     feature::{Feature, TokenUse, program},
     helper::HELPERS,
+    loader::Library,
     map::Map,
     program::{AttachWay, BtfReason, ExpectedAttach, Program, ProgramTarget},
 };
@@ -52,9 +53,11 @@ impl<'a> LibbpfSequence<'a> {
 
     /// Loads the object, and attaches the programs that libbpf attaches.
     pub(crate) fn run(mut self) -> StepResult {
-        self.must(Request::TokenCreate, RequestOwner::Token)?;
-        self.probe_loading()?;
-        self.prepare();
+        self.token()?;
+        if self.is_libbpf() {
+            self.probe_loading()?;
+            self.prepare();
+        }
         self.types()?;
         let input = self.input;
         for map in &input.object.maps {
@@ -68,6 +71,18 @@ impl<'a> LibbpfSequence<'a> {
         }
         input.programs.iter().for_each(|program| self.attach(program));
         Ok(())
+    }
+
+    fn is_libbpf(&self) -> bool {
+        self.input.object.loader.library == Library::Libbpf
+    }
+
+    fn token(&mut self) -> StepResult {
+        let loader = self.input.object.loader;
+        let handed = if loader.passes_tokens() { TokenUse::Token } else { TokenUse::Unsupported(loader) };
+        let (request, by, must) = (Request::TokenCreate, RequestOwner::Token, Necessity::Always);
+        let allowed = (self.answer)(LoadRequest { request, by, must, handed });
+        if allowed { Ok(()) } else { Err(RequestOwner::Token) }
     }
 
     fn ask(&mut self, request: Request, by: RequestOwner, must: Necessity) -> bool {
@@ -94,9 +109,9 @@ impl<'a> LibbpfSequence<'a> {
             return *known;
         }
         if feature.is_named() {
-            self.feature(Feature::Names, false);
+            self.names();
         }
-        let (handed, requests) = feature.requests();
+        let (handed, requests) = feature.requests(self.input.object.loader);
         let must = if is_needed { Necessity::Always } else { Necessity::Improves(feature) };
         // The first refusal ends a probe.
         let allowed = requests
@@ -104,6 +119,13 @@ impl<'a> LibbpfSequence<'a> {
             .all(|request| (self.answer)(LoadRequest { request, by: RequestOwner::Probe(feature), must, handed }));
         self.features.insert(feature, allowed);
         allowed
+    }
+
+    /// Probes whether objects may have names. cilium/ebpf takes EPERM for a yes (`haveObjName` in its `syscalls.go`).
+    fn names(&mut self) {
+        if self.input.object.loader.library != Library::CiliumEbpf {
+            self.feature(Feature::Names, false);
+        }
     }
 
     /// Probes features before the object's BTF is loaded.
@@ -140,13 +162,14 @@ impl<'a> LibbpfSequence<'a> {
     /// Creates a map. A data map that libbpf leaves out after a failed probe counts as refused: the object would load
     /// without its constants and variables if no program refers to them.
     fn map(&mut self, map: &Map) -> StepResult {
-        if map.is_data() && !self.feature(Feature::GlobalData, true) {
+        let is_probed = map.is_data() && self.input.object.loader.library != Library::CiliumEbpf;
+        if is_probed && !self.feature(Feature::GlobalData, true) {
             return Err(RequestOwner::Map(map.name.as_str().into()));
         }
         if !map.autocreate {
             return Ok(());
         }
-        self.feature(Feature::Names, false);
+        self.names();
         let owner = RequestOwner::Map(map.name.as_str().into());
         for one in map.inner.as_deref().into_iter().chain([map]) {
             if keeps_for_objects(one.map_type) && !self.has_btf {
@@ -172,7 +195,7 @@ impl<'a> LibbpfSequence<'a> {
         if lacks_types || lacks_reads {
             return Err(owner);
         }
-        if program.has_jump_table {
+        if program.has_jump_table && self.is_libbpf() {
             let map_type = names::number(Kind::Map, "insn_array").unwrap_or_default();
             let request = Request::MapCreate { map_type, traits: BTreeSet::new() };
             (self.answer)(LoadRequest {
@@ -182,15 +205,23 @@ impl<'a> LibbpfSequence<'a> {
                 handed: TokenUse::NoToken,
             });
         }
-        self.feature(Feature::Names, false);
+        self.names();
         if program.needs_btf.contains(&BtfReason::Extension) {
-            self.must(Request::BtfGetFdById, owner.clone())?;
+            self.target_types(owner.clone())?;
         }
         self.load(group, program, owner)?;
-        if self.input.has_constants {
+        if self.input.has_constants && self.is_libbpf() {
             self.feature(Feature::BoundMaps, false);
         }
         Ok(())
+    }
+
+    /// Gets the BTF of the program to replace; cilium/ebpf passes the token only to commands that create something
+    /// (`tokenAttr` in its `internal/sys/token.go`).
+    fn target_types(&mut self, by: RequestOwner) -> StepResult {
+        let handed = if self.is_libbpf() { TokenUse::Token } else { TokenUse::NoToken };
+        let (request, must) = (Request::BtfGetFdById, Necessity::Always);
+        if (self.answer)(LoadRequest { request, by: by.clone(), must, handed }) { Ok(()) } else { Err(by) }
     }
 
     /// Loads a program with the attach type that follows from the answers so far.
@@ -215,7 +246,7 @@ impl<'a> LibbpfSequence<'a> {
 
     /// The attach type, and the one that libbpf uses instead if a probe fails.
     fn attach_types(&self, program: &Program) -> (u32, Option<u32>) {
-        if is_usdt(program) {
+        if is_usdt(program) && self.is_libbpf() {
             return (names::number(Kind::Attach, "trace_uprobe_multi").unwrap_or_default(), Some(0));
         }
         match (program.attach_type, &program.target) {
@@ -242,7 +273,8 @@ impl<'a> LibbpfSequence<'a> {
 
     fn attach(&mut self, program: &Program) {
         let owner = RequestOwner::Attach(Arc::from(program.name.as_str()));
-        let by_link = is_usdt(program) && self.features.get(&Feature::UserProbeLinks) == Some(&true);
+        let by_link =
+            is_usdt(program) && self.is_libbpf() && self.features.get(&Feature::UserProbeLinks) == Some(&true);
         match program.attaches_by {
             AttachWay::PerfEvent => {
                 self.ask(Request::PerfEventOpen { event: PerfEvent::Kernel }, owner, Necessity::Attaches);

@@ -72,8 +72,10 @@ impl<'k> PermissionModel<'k> {
         for (capability, whys) in &needed.undelegable {
             obstacles.extend(whys.iter().map(|why| Obstacle::Capability(*capability, *why)));
         }
-        if asked.handed == TokenUse::NoToken {
-            obstacles.insert(Obstacle::NoToken(Capability::Bpf));
+        match asked.handed {
+            TokenUse::Token => {}
+            TokenUse::NoToken => drop(obstacles.insert(Obstacle::NoToken(Capability::Bpf))),
+            TokenUse::Unsupported(loader) => drop(obstacles.insert(Obstacle::Loader(loader))),
         }
         if asked.request == Request::TokenCreate && self.kernel.release < harness_uapi::permission::FIRST_RELEASE {
             obstacles.insert(Obstacle::NoTokens);

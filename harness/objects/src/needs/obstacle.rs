@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::loader::Loader;
 use harness_uapi::{
     names::First,
     permission::{Bit, Capability, FIRST_RELEASE, Justification},
@@ -12,8 +13,10 @@ use harness_uapi::{
 pub enum Obstacle {
     /// The kernel requires a capability in the initial user namespace.
     Capability(Capability, Justification),
-    /// libbpf makes the request without the token, so the kernel requires this capability in the initial user namespace.
+    /// The loader makes the request without the token, so the kernel requires this capability in the initial user namespace.
     NoToken(Capability),
+    /// The loader passes no token.
+    Loader(Loader),
     /// The kernel does not know this type.
     Unknown(Bit, Option<Known>),
     /// The kernel has no tokens.
@@ -43,8 +46,14 @@ impl fmt::Display for Obstacle {
                 write!(f, "{capability} in the initial user namespace, for {} ({})", why.what, why.source)
             }
             Self::NoToken(capability) => {
-                write!(f, "{capability} in the initial user namespace: libbpf does not pass its token")
+                write!(f, "{capability} in the initial user namespace: the request comes without the token")
             }
+            Self::Loader(loader) => match loader.library.first_with_tokens() {
+                Some(first) => {
+                    write!(f, "a later loader: {loader} passes no token, {} does since {first}", loader.library)
+                }
+                None => write!(f, "another loader: {loader} passes no token"),
+            },
             Self::Unknown(bit, Some(Known(first))) => write!(f, "a later kernel: {bit} was added in {first}"),
             Self::Unknown(bit, None) => write!(f, "a later kernel: {bit} is unknown"),
             Self::NoTokens => write!(f, "a later kernel: tokens were added in {FIRST_RELEASE}"),

@@ -10,6 +10,7 @@ use crate::{
     elf::{Elf, Relocation},
     error::ObjectError,
     helper::HELPERS,
+    loader::{Library, Loader},
     map::{
         Map,
         list::{Operations, essential},
@@ -42,6 +43,7 @@ pub(crate) struct Found<'e, 'a> {
     pub(crate) functions: &'e [Function<'a>],
     pub(crate) effects: &'e [FunctionEffects],
     pub(crate) maps: &'e [Map],
+    pub(crate) loader: Loader,
 }
 
 /// The effects of a program and everything it calls.
@@ -70,7 +72,7 @@ impl Found<'_, '_> {
             if section == ".text" {
                 continue;
             }
-            if function.is_local {
+            if function.is_local && self.loader.library == Library::Libbpf {
                 notes.push(Note::Static(function.name.to_owned()));
                 continue;
             }
@@ -116,11 +118,15 @@ impl Found<'_, '_> {
     }
 
     fn program(&self, function: &Function<'_>, section: &str, sum: Sum, notes: &mut Vec<Note>) -> Program {
-        let autoload = !section.starts_with('?');
-        let section = section.strip_prefix('?').unwrap_or(section);
-        let known = section::of(section);
+        // Only libbpf leaves such programs out; cilium/ebpf drops the mark, and aya does not know it.
+        let autoload = self.loader.library != Library::Libbpf || !section.starts_with('?');
+        let section = match self.loader.library {
+            Library::Aya => section,
+            Library::Libbpf | Library::CiliumEbpf => section.strip_prefix('?').unwrap_or(section),
+        };
+        let known = section::of(section, self.loader);
         if known.is_none() {
-            notes.push(Note::UnknownSection(function.name.to_owned(), section.to_owned()));
+            notes.push(Note::UnknownSection(function.name.to_owned(), section.to_owned(), self.loader));
         }
         if known.is_some_and(|known| known.target.is_none() && needs_target(known.prog_type)) {
             notes.push(Note::NoTarget(function.name.to_owned()));

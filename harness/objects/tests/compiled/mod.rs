@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use harness_objects::{Object, read};
+use harness_objects::{Loader, Object, read_for};
 
 /// Compiles a file in `tests/sources`.
 pub(crate) fn bytes(source: &str) -> Vec<u8> {
@@ -16,7 +16,12 @@ pub(crate) fn bytes(source: &str) -> Vec<u8> {
     fs::read(object).unwrap()
 }
 
-/// Compiles and reads an object.
+/// Compiles and reads an object that libbpf loads.
 pub(crate) fn object(source: &str) -> Object {
-    read(&bytes(source)).unwrap()
+    object_for(source, Loader::LIBBPF)
+}
+
+/// Compiles and reads an object as a loader understands it.
+pub(crate) fn object_for(source: &str, loader: Loader) -> Object {
+    read_for(&bytes(source), loader).unwrap()
 }
