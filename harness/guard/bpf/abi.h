@@ -10,7 +10,7 @@
 #define GUARD_ABI_H
 
 /* Raised when the meaning of anything in this file changes. */
-#define GUARD_ABI 3
+#define GUARD_ABI 4
 
 #define GUARD_MOST_RULES 512
 #define GUARD_MOST_PROFILES 64
@@ -21,8 +21,13 @@
 #define GUARD_HELPERS 256
 #define GUARD_MOST_LOADERS 32
 #define GUARD_FILE_NAME 64
+/* Entries that an image may have for map `sets`. */
+#define GUARD_MOST_SETS 4096
+#define GUARD_SIGNATURE 4096
+#define GUARD_BUILD_ID 20
 
-/* Of the policy as a whole; a part of `constants`, so that the kernel removes what a policy does not ask for. */
+/* Of the policy as a whole. Those of the policy that the guard starts with are a part of `constants`, too, so that the kernel
+ * removes what a policy does not ask for, if no other can take its place. */
 struct guard_settings {
 	__u32 abi;
 	/* The number of entries of `rules` that count. */
@@ -39,12 +44,18 @@ struct guard_settings {
 	__u8 self_protection;
 	/* The number of entries of `loaders` that count. */
 	__u8 loaders;
-	__u8 reserved[2];
+	__u8 reload; /* enum guard_reload */
+	__u8 reserved;
 	__u64 patience_ns;
 	/* Commands (bit per number) that are only counted while they are allowed. */
 	__u64 count_only;
+	/* Only a policy with a higher one takes this one's place. */
+	__u64 revision;
 };
 
+/* Who may put another policy in the place of this one: nobody; root; whoever has one that is signed by a key of the built-in
+ * keyring, of that or the secondary one, of the platform's. */
+enum guard_reload { GUARD_RELOAD_NEVER, GUARD_RELOAD_ROOT, GUARD_RELOAD_BUILTIN, GUARD_RELOAD_SECONDARY, GUARD_RELOAD_PLATFORM };
 enum guard_userns { GUARD_USERNS_ANY, GUARD_USERNS_INITIAL, GUARD_USERNS_NOT_INITIAL };
 enum guard_action { GUARD_USE_PROFILE, GUARD_ALLOW, GUARD_DENY };
 enum guard_mode { GUARD_MODE_OF_POLICY, GUARD_MODE_AUDIT, GUARD_MODE_ENFORCE };
@@ -52,7 +63,7 @@ enum guard_mode { GUARD_MODE_OF_POLICY, GUARD_MODE_AUDIT, GUARD_MODE_ENFORCE };
  * one; of the platform's. */
 enum guard_signed { GUARD_SIGNED_NO, GUARD_SIGNED_ANY, GUARD_SIGNED_BUILTIN, GUARD_SIGNED_SECONDARY, GUARD_SIGNED_PLATFORM };
 
-/* Map `rules`: in order; the first that takes a call decides. A rule of the file may be several entries here. */
+/* `rules` of the policy: in order; the first that takes a call decides. A rule of the file may be several entries here. */
 struct guard_rule {
 	/* Commands that it takes, bit per number. */
 	__u64 cmds;
@@ -80,7 +91,7 @@ struct guard_rule {
 /* What a file is known by: its device and inode, its hash by IMA, or its digest by fs-verity. */
 enum guard_identity { GUARD_IDENTITY_INODE, GUARD_IDENTITY_IMA, GUARD_IDENTITY_FS_VERITY };
 
-/* Map `loaders`: only files of these names are hashed when they are executed. */
+/* `loaders` of the policy: only files of these names are hashed when they are executed. */
 struct guard_loader {
 	__u32 identity; /* enum guard_identity */
 	/* The length of the name in bytes, without the terminating zero. */
@@ -89,14 +100,7 @@ struct guard_loader {
 	char name[GUARD_FILE_NAME];
 };
 
-/* Map `identities`: what known loaders are known by. Value, a __u8: 1 + index into `loaders`. */
-struct guard_identity_key {
-	__u32 identity; /* enum guard_identity */
-	/* SHA-256; or device (as the kernel has it) and inode, 8 bytes each, and zeros. */
-	__u8 value[32];
-};
-
-/* Map `cgroups`: a path below the root of the unified hierarchy; a task in it or anywhere below is in it. */
+/* `cgroups` of the policy: a path below the root of the unified hierarchy; a task in it or anywhere below is in it. */
 struct guard_cgroup {
 	/* The number of names, at least 1. */
 	__u32 depth;
@@ -107,7 +111,7 @@ struct guard_cgroup {
 	char name[GUARD_CGROUP_DEPTH][GUARD_CGROUP_NAME];
 };
 
-/* Map `profiles`. */
+/* `profiles` of the policy. */
 struct guard_profile {
 	/* Bit per number. */
 	__u64 cmds;
@@ -140,16 +144,58 @@ struct guard_profile {
 	__u64 attach[64][GUARD_ATTACH_TYPES / 64];
 };
 
-/* Maps `kfuncs` and `targets`: a key that is there is allowed. Ids are those of vmlinux' BTF. */
-struct guard_name_key {
-	__u32 profile;
-	__u32 btf_id;
+/* Map `policies`: a policy, but for `sets`. */
+struct guard_policy {
+	struct guard_settings settings;
+	struct guard_rule rules[GUARD_MOST_RULES];
+	struct guard_cgroup cgroups[GUARD_MOST_CGROUPS];
+	struct guard_profile profiles[GUARD_MOST_PROFILES];
+	struct guard_loader loaders[GUARD_MOST_LOADERS];
 };
 
-/* Map `tags`: a key that is there is allowed. */
-struct guard_tag_key {
-	__u32 profile;
-	__u8 tag[8];
+/* What a key of map `sets` is: an identity, with the kinds of enum guard_identity; or a function of the kernel, a target or a
+ * tag that a profile allows. */
+enum guard_set { GUARD_SET_INODE, GUARD_SET_IMA, GUARD_SET_FS_VERITY, GUARD_SET_KFUNC, GUARD_SET_TARGET, GUARD_SET_TAG };
+
+/* Map `sets`: a key that is there is allowed. The value of an identity, a __u8: 1 + index into `loaders`; otherwise 1. */
+struct guard_set_key {
+	/* The entry of `policies` that it belongs to. */
+	__u8 slot;
+	__u8 set; /* enum guard_set */
+	/* Index into `profiles`; of an identity, 0. */
+	__u16 profile;
+	/* Then zeros: an id of vmlinux' BTF, 4 bytes; a tag, 8; device (as the kernel has it) and inode, 8 each; SHA-256, 32. */
+	__u8 value[32];
+};
+
+struct guard_set_entry {
+	struct guard_set_key key;
+	__u8 value;
+	__u8 reserved[3];
+};
+
+/* A policy that may take the place of the one in force. This is what is signed. */
+struct guard_image {
+	__u32 magic; /* GUARD_MAGIC */
+	/* The number of entries of `sets` that count. */
+	__u32 entries;
+	/* The kernel's own (NT_GNU_BUILD_ID of /sys/kernel/notes): ids of BTF are those of one kernel. Zeros for one that has none. */
+	__u8 build_id[GUARD_BUILD_ID];
+	__u32 reserved;
+	struct guard_policy policy;
+	struct guard_set_entry sets[GUARD_MOST_SETS];
+};
+
+#define GUARD_MAGIC 0x67667062 /* "bpfg" */
+
+/* Map `incoming`: one value, mapped into the memory of whoever asks for a reload. Whoever asks for the map's descriptor while
+ * it is ready has it judged: the answer is that of the call. */
+struct guard_incoming {
+	__u32 ready;
+	/* In bytes. PKCS #7, DER, detached. */
+	__u32 signature_size;
+	__u8 signature[GUARD_SIGNATURE];
+	struct guard_image image;
 };
 
 /* Map `guarded`: BTF ids of functions that no tracing program may be attached to. Value: __u8, unused. */
@@ -171,6 +217,7 @@ enum guard_hook {
 	GUARD_HOOK_PTRACE,
 	GUARD_HOOK_TASK_KILL,
 	GUARD_HOOK_TASK_SETRLIMIT,
+	GUARD_HOOK_RELOAD,
 	GUARD_HOOKS,
 };
 
@@ -218,6 +265,12 @@ enum guard_reason {
 	GUARD_OWN_BPFFS,        /* what: inode */
 	GUARD_OWN_PROCESS,      /* what: process id */
 	GUARD_KNOWN_LOADER,     /* what: id of the process that runs it */
+	/* A reload. */
+	GUARD_IMAGE_SIGNATURE,  /* what: the error of the kernel's check, positive */
+	GUARD_IMAGE_REVISION,   /* what: its revision, not higher than that in force */
+	GUARD_IMAGE_KERNEL,     /* it is for another kernel */
+	GUARD_IMAGE_FORMAT,     /* it is no image, or of another version of the guard; what: its version */
+	GUARD_IMAGE_FIXED,      /* it changes what a reload cannot change: who may reload, self-protection */
 };
 
 /* Bits of `flags` of a record. */
@@ -343,6 +396,10 @@ struct guard_state {
 	/* For `bpf-guard try` only: 1 lets everything pass; a process whose calls pass unrecorded, 0 for none. */
 	__u32 off;
 	__u32 exempt_tgid;
+	/* How many policies were in force before the one that is. Its lowest bit is the entry of `policies`. */
+	__u32 generation;
+	/* 1 while an image is judged. */
+	__u32 reloading;
 	__u32 reserved;
 };
 
@@ -357,15 +414,20 @@ struct guard_constants {
 	__u8 has_kernel_argument;
 	/* 1: rules ask for cgroups. */
 	__u8 has_cgroups;
-	/* 1: loaders are known by IMA, by fs-verity. */
+	/* 1: loaders are known by IMA, by fs-verity, at all. */
 	__u8 has_ima;
 	__u8 has_fs_verity;
-	__u8 reserved[3];
+	__u8 has_loaders;
+	__u8 reserved[2];
+	/* The running kernel's. */
+	__u8 build_id[GUARD_BUILD_ID];
+	__u32 reserved2;
 	struct guard_settings settings;
 };
 
-/* Map `own`: the guard's own objects. The value, a __u8, says whether the reader may open a map. */
-enum guard_own { GUARD_OWN_SECRET, GUARD_OWN_FOR_READER, GUARD_OWN_TO_LOOK_AT };
+/* Map `own`: the guard's own objects. The value, a __u8, says who may open a map: nobody, the reader, the reader for reading,
+ * root. */
+enum guard_own { GUARD_OWN_SECRET, GUARD_OWN_FOR_READER, GUARD_OWN_TO_LOOK_AT, GUARD_OWN_FOR_ROOT };
 
 enum guard_object { GUARD_OBJECT_MAP, GUARD_OBJECT_PROG, GUARD_OBJECT_LINK };
 struct guard_own_key {

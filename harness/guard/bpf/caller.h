@@ -82,18 +82,34 @@ static __always_inline bool is_reader(struct task_struct *task)
 	return is_process(task, state.reader_tgid, state.reader_start);
 }
 
-/* Returns the known loader that a task runs, 1 + its index; 0 for a stranger. */
-static __always_inline __u8 loader_of(struct task_struct *task)
+/* Looks a loader up in another policy than the one by which it was known last. */
+static __always_inline void know_again(struct identity *identity, __u32 generation)
+{
+	struct guard_set_key key = identity->key;
+	const __u8 *loader;
+
+	key.slot = generation & 1;
+	loader = bpf_map_lookup_elem(&sets, &key);
+	identity->loader = loader ? *loader : 0;
+	identity->generation = generation;
+}
+
+/* Returns the known loader of a policy that a task runs, 1 + its index; 0 for a stranger. */
+static __always_inline __u8 loader_of(struct task_struct *task, __u32 generation)
 {
 	struct identity *identity;
 
-	if (!constants.settings.loaders)
+	if (!constants.has_loaders)
 		return 0;
 	identity = bpf_task_storage_get(&identities_of_tasks, task, 0, 0);
-	return identity ? identity->loader : 0;
+	if (!identity)
+		return 0;
+	if (is_reloadable() && identity->generation != generation)
+		know_again(identity, generation);
+	return identity->loader;
 }
 
-static __always_inline void describe_caller(struct caller *caller)
+static __always_inline void describe_caller(struct caller *caller, __u32 generation)
 {
 	struct task_struct *task = current_task();
 	const struct cred *cred = task->cred;
@@ -102,7 +118,7 @@ static __always_inline void describe_caller(struct caller *caller)
 	caller->uid = uid_of(task);
 	caller->loginuid = loginuid_of(task);
 	caller->in_initial_userns = userns && userns->level == 0;
-	caller->loader = loader_of(bpf_get_current_task_btf());
+	caller->loader = loader_of(bpf_get_current_task_btf(), generation);
 }
 
 /* Returns whether a name of a cgroup is this one, compared 8 bytes at a time with its terminating zero. */
@@ -124,17 +140,20 @@ static __always_inline bool is_named(__u64 name, const char *wanted, __u32 lengt
 
 /* Returns whether the calling task is in a cgroup of the policy or below it. Not static, so that the verifier looks at it
  * once and not at each call. */
-__noinline int is_in_cgroup(__u32 index)
+__noinline int is_in_cgroup(__u32 generation, __u32 index)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	const struct guard_cgroup *wanted = bpf_map_lookup_elem(&cgroups, &index);
+	const struct guard_policy *policy = policy_of(generation);
+	const struct guard_cgroup *wanted;
 	struct css_set *set = task->cgroups;
 	struct cgroup *cgroup;
 	__u64 ancestors, ancestor, node;
 	__u32 level, length;
 
-	if (!wanted || !set)
+	if (!policy || index >= GUARD_MOST_CGROUPS || !set)
 		return 0;
+	barrier_var(policy);
+	wanted = &policy->cgroups[index];
 	cgroup = set->dfl_cgrp;
 	if (!cgroup || cgroup->level < (int)wanted->depth)
 		return 0;
@@ -193,13 +212,21 @@ static __always_inline bool is_own(__u32 object, __u32 id)
 	return bpf_map_lookup_elem(&own, &key) != NULL;
 }
 
-/* What the reader may do with a map: nothing, open it, or look at it. */
-static __always_inline __u8 reader_access(__u32 id)
+/* Who may open a map of the guard's. */
+static __always_inline __u8 own_access(__u32 id)
 {
 	struct guard_own_key key = { .object = GUARD_OBJECT_MAP, .id = id };
 	const __u8 *access = bpf_map_lookup_elem(&own, &key);
 
 	return access ? *access : GUARD_OWN_SECRET;
+}
+
+static __always_inline bool is_root(void)
+{
+	struct caller caller = {};
+
+	describe_caller(&caller, in_force());
+	return !caller.uid && caller.in_initial_userns;
 }
 
 /* Makes the calling process the reader, if it is root's, opens a map for the reader, and nobody reads yet: a process that has
@@ -208,13 +235,10 @@ static __always_inline bool claim(__u32 id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;
-	struct caller caller = {};
 
 	if (is_reader(task))
 		return true;
-	describe_caller(&caller);
-	if (!reader_access(id) || caller.uid || !caller.in_initial_userns || !leader || state.guard_tgid ||
-	    reader_lives())
+	if (!own_access(id) || !is_root() || !leader || state.guard_tgid || reader_lives())
 		return false;
 	state.reader_start = leader->start_boottime;
 	state.reader_tgid = task->tgid;

@@ -16,6 +16,7 @@
 #include "record.h"
 #include "scan.h"
 #include "identity.h"
+#include "reload.h"
 
 /* Returns an argument of a hook as a number. The verifier takes every pointer among them for non-NULL, so that a
  * comparison in C would be removed. */
@@ -26,10 +27,15 @@ static __always_inline __u64 argument(const unsigned long long *ctx, __u32 index
 
 /* --- commands --- */
 
-/* Returns whether a command opens a map for the reader, which no policy can take from it. */
+/* Returns whether a command opens a map for the reader, or for a reload, which no policy can take from them. */
 static __always_inline bool is_opening(int cmd, union bpf_attr *attr)
 {
-	return cmd == CMD_MAP_GET_FD_BY_ID && reader_access(attr->map_type) && claim(attr->map_type);
+	__u8 access;
+
+	if (cmd != CMD_MAP_GET_FD_BY_ID)
+		return false;
+	access = own_access(attr->map_type);
+	return access == GUARD_OWN_FOR_ROOT ? is_root() : access && claim(attr->map_type);
 }
 
 /* Returns whether a command is the reader's work. It is only counted: a reader whose reading made records would never end. */
@@ -53,6 +59,7 @@ int BPF_PROG(guard_bpf, int cmd, union bpf_attr *attr)
 	if (constants.has_kernel_argument && (argument(ctx, 3) & 0xff))
 		event.flags = GUARD_OF_KERNEL;
 	event.call = number;
+	event.generation = in_force();
 	if (!(PLAIN_CMDS & cmd_bit(cmd))) {
 		call = bpf_task_storage_get(&calls_of_tasks, bpf_get_current_task_btf(), 0, LOCAL_STORAGE_GET_F_CREATE);
 		if (call) {
@@ -188,7 +195,7 @@ static __always_inline void check_prog(struct event *event, const struct call *c
 	} else if (prog->target && prog->target_btf && prog->type != PROG_TYPE_EXT && !profile->modules) {
 		refuse(event, GUARD_TARGET_OF_MODULE, prog->target);
 	} else if (prog->target && !prog->target_btf && !profile->any_target &&
-		   !is_listed(&targets, event->profile_number, prog->target)) {
+		   !is_set(event->generation, GUARD_SET_TARGET, event->profile_number, prog->target)) {
 		refuse(event, GUARD_TARGET, prog->target);
 	} else if (call->reason) {
 		refuse(event, call->reason, call->what);
@@ -223,7 +230,7 @@ int BPF_PROG(guard_prog_load, struct bpf_prog *prog, union bpf_attr *attr)
 	by_profile = decide_rule(&event);
 	describe_prog(&call->prog, prog);
 	describe_signature(&call->prog, attr);
-	scan(call, prog, by_profile ? event.profile_number : NO_PROFILE);
+	scan(call, prog, event.generation, by_profile ? event.profile_number : NO_PROFILE);
 	hard = hard_rule(prog, &call->prog, &what);
 	if (hard)
 		return refuse_hard_with(&event, hard, what, &call->prog);
@@ -234,10 +241,10 @@ int BPF_PROG(guard_prog_load, struct bpf_prog *prog, union bpf_attr *attr)
 
 static __always_inline bool tag_allowed(const struct event *event, const struct guard_prog *prog)
 {
-	struct guard_tag_key key = { .profile = event->profile_number };
+	__u64 tag;
 
-	__builtin_memcpy(key.tag, prog->tag, sizeof(key.tag));
-	return !event->profile->only_tags || bpf_map_lookup_elem(&tags, &key);
+	__builtin_memcpy(&tag, prog->tag, sizeof(tag));
+	return !event->profile->only_tags || is_set(event->generation, GUARD_SET_TAG, event->profile_number, tag);
 }
 
 /* Called when a program gets a descriptor: at the end of a load, and when somebody asks for it by id or path. */
@@ -317,6 +324,19 @@ int BPF_PROG(guard_map_create, struct bpf_map *map)
 	return answer(&event, &facts);
 }
 
+static __always_inline bool may_open(__u8 access, unsigned int mode)
+{
+	switch (access) {
+	case GUARD_OWN_FOR_ROOT:
+		return is_root();
+	case GUARD_OWN_FOR_READER:
+		return is_reader(bpf_get_current_task_btf());
+	case GUARD_OWN_TO_LOOK_AT:
+		return !(mode & FMODE_WRITE) && is_reader(bpf_get_current_task_btf());
+	}
+	return false;
+}
+
 /* Called when a map gets a descriptor: after it was made, and when somebody asks for it by id or path. */
 SEC("lsm/bpf_map")
 int BPF_PROG(guard_map, struct bpf_map *map, unsigned int mode)
@@ -324,16 +344,13 @@ int BPF_PROG(guard_map, struct bpf_map *map, unsigned int mode)
 	struct event event = {};
 	struct guard_map facts = {};
 	__u32 id = map->id;
-	__u8 access;
 
 	if (is_off())
 		return 0;
 	start_event(&event, GUARD_HOOK_MAP);
 	describe_map(&facts, map);
 	if (is_own(GUARD_OBJECT_MAP, id)) {
-		access = reader_access(id);
-		if (!is_reader(bpf_get_current_task_btf()) || access == GUARD_OWN_SECRET ||
-		    (access == GUARD_OWN_TO_LOOK_AT && (mode & FMODE_WRITE)))
+		if (!may_open(own_access(id), mode))
 			return refuse_hard_with(&event, GUARD_OWN_MAP, id, &facts);
 		event.flags |= GUARD_OF_GUARD;
 		return answer(&event, &facts);
@@ -342,6 +359,33 @@ int BPF_PROG(guard_map, struct bpf_map *map, unsigned int mode)
 		bpf_map_update_elem(&makers, &id, &event.caller.uid, 0);
 	decide_rule(&event);
 	return answer(&event, &facts);
+}
+
+/* Called as `guard_map` is. Loaded only where the policy can be reloaded. */
+SEC("lsm.s/bpf_map")
+int BPF_PROG(guard_reload, struct bpf_map *map)
+{
+	struct event event = {};
+	struct guard_incoming *asked, *copy;
+	__u32 zero = 0, rest;
+	int error;
+
+	if (is_off() || own_access(map->id) != GUARD_OWN_FOR_ROOT || !is_root())
+		return 0;
+	asked = bpf_map_lookup_elem(&incoming, &zero);
+	copy = bpf_map_lookup_elem(&judged, &zero);
+	if (!asked || !copy || !asked->ready)
+		return 0;
+	if (__sync_lock_test_and_set(&state.reloading, 1))
+		return -EBUSY;
+	start_event(&event, GUARD_HOOK_RELOAD);
+	error = judge(&event, asked, copy);
+	write_record(&event, NULL);
+	state.reloading = 0;
+	/* The verifier of 6.12 forgets what it knows of a number that is negated. */
+	rest = 4095 - error;
+	barrier_var(rest);
+	return (int)(rest & 4095) - 4095;
 }
 
 /* --- tokens --- */
@@ -466,14 +510,16 @@ static __always_inline bool is_own_process(struct task_struct *task)
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(guard_ptrace, struct task_struct *child, unsigned int mode)
 {
+	__u32 generation;
 	__u8 loader;
 
 	if (is_off() || !(mode & PTRACE_MODE_ATTACH))
 		return 0;
 	if (is_own_process(child))
 		return refuse_process(GUARD_HOOK_PTRACE, GUARD_OWN_PROCESS, child);
-	loader = loader_of(child);
-	if (!loader || !self_protection() || loader == loader_of(bpf_get_current_task_btf()))
+	generation = in_force();
+	loader = loader_of(child, generation);
+	if (!loader || !self_protection() || loader == loader_of(bpf_get_current_task_btf(), generation))
 		return 0;
 	return refuse_process(GUARD_HOOK_PTRACE, GUARD_KNOWN_LOADER, child);
 }
@@ -506,6 +552,8 @@ int BPF_PROG(guard_exec, struct linux_binprm *bprm)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct identity *identity = identity_of(task, 0);
 	struct file *file = bprm->file;
+	__u32 generation = in_force();
+	struct guard_set_key key = { .slot = generation & 1 };
 	__u32 kinds;
 	__u8 loader;
 
@@ -513,7 +561,7 @@ int BPF_PROG(guard_exec, struct linux_binprm *bprm)
 		identity->found = 0;
 	if (is_off() || (bprm->unsafe & UNSAFE_PTRACE) || linker_is_replaced(bprm))
 		return 0;
-	loader = known_by_inode(file);
+	loader = known_by_inode(&key, file);
 	kinds = loader ? 0 : kinds_of_name(name_of(file));
 	if (!loader && !kinds)
 		return 0;
@@ -521,9 +569,11 @@ int BPF_PROG(guard_exec, struct linux_binprm *bprm)
 	if (!identity)
 		return 0;
 	if (constants.has_fs_verity && !loader && (kinds & 1 << GUARD_IDENTITY_FS_VERITY))
-		loader = known_by_fs_verity(identity, file);
+		loader = known_by_fs_verity(&key, identity, file);
 	if (constants.has_ima && !loader && (kinds & 1 << GUARD_IDENTITY_IMA))
-		loader = known_by_ima(identity, file);
+		loader = known_by_ima(&key, identity, file);
+	identity->found_key = key;
+	identity->found_generation = generation;
 	identity->found = loader;
 	if (loader)
 		bpf_bprm_opts_set(bprm, F_BPRM_SECUREEXEC);
@@ -538,6 +588,12 @@ int BPF_PROG(guard_executed)
 	if (!identity)
 		return 0;
 	identity->loader = identity->found;
+	identity->generation = identity->found_generation;
+	/* A stranger stays one whatever another policy says: it was not started as a known loader is. */
+	if (identity->found)
+		identity->key = identity->found_key;
+	else
+		__builtin_memset(&identity->key, 0, sizeof(identity->key));
 	identity->found = 0;
 	return 0;
 }
@@ -546,14 +602,17 @@ int BPF_PROG(guard_executed)
 SEC("lsm/task_alloc")
 int BPF_PROG(guard_task_alloc, struct task_struct *task)
 {
-	__u8 loader = loader_of(bpf_get_current_task_btf());
+	struct identity *maker = identity_of(bpf_get_current_task_btf(), 0);
 	struct identity *identity;
 
-	if (!loader)
+	if (!maker || !maker->loader)
 		return 0;
 	identity = identity_of(task, LOCAL_STORAGE_GET_F_CREATE);
-	if (identity)
-		identity->loader = loader;
+	if (!identity)
+		return 0;
+	identity->loader = maker->loader;
+	identity->generation = maker->generation;
+	identity->key = maker->key;
 	return 0;
 }
 

@@ -11,39 +11,41 @@ extern int bpf_get_fsverity_digest(struct file *file, struct bpf_dynptr *digest)
 #define DIGEST_SIZE 32
 
 /* Returns the known loader with an identity, 1 + its index; 0 for none. */
-static __always_inline __u8 known(const struct guard_identity_key *key)
+static __always_inline __u8 known(const struct guard_set_key *key)
 {
-	const __u8 *loader = bpf_map_lookup_elem(&identities, key);
+	const __u8 *loader = bpf_map_lookup_elem(&sets, key);
 
 	return loader ? *loader : 0;
 }
 
-static __always_inline __u8 known_by_inode(struct file *file)
+static __always_inline __u8 known_by_inode(struct guard_set_key *key, struct file *file)
 {
-	struct guard_identity_key key = { .identity = GUARD_IDENTITY_INODE };
 	struct inode *inode = file->f_inode;
 	__u64 place[2];
 
+	key->set = GUARD_SET_INODE;
 	place[0] = inode->i_sb->s_dev;
 	place[1] = inode->i_ino;
-	__builtin_memcpy(key.value, place, sizeof(place));
-	return known(&key);
+	__builtin_memcpy(key->value, place, sizeof(place));
+	return known(key);
 }
 
 /* Returns the identities, bit per kind, of loaders that have a file's name. Not static, so that the verifier looks at it once. */
 __noinline int kinds_of_name(__u64 name)
 {
+	__u32 generation = in_force();
+	const struct guard_policy *policy = policy_of(generation);
 	const struct guard_loader *loader;
+	__u32 count = settings_of(generation)->loaders;
 	__u32 index, kinds = 0;
 
-	for (index = 0; index < GUARD_MOST_LOADERS; index++) {
-		__u32 key = index;
+	if (!policy)
+		return 0;
 
-		if (index >= constants.settings.loaders)
+	for (index = 0; index < GUARD_MOST_LOADERS; index++) {
+		if (index >= count)
 			break;
-		loader = bpf_map_lookup_elem(&loaders, &key);
-		if (!loader)
-			break;
+		loader = &policy->loaders[index];
 		if (loader->length < GUARD_FILE_NAME && loader->identity && is_named(name, loader->name, loader->length))
 			kinds |= 1 << (loader->identity & 3);
 	}
@@ -58,29 +60,28 @@ static __always_inline __u64 name_of(struct file *file)
 	return number_at((__u64)dentry + bpf_core_field_offset(dentry->d_name.name));
 }
 
-static __always_inline __u8 known_by_digest(struct identity *identity, __u32 kind)
+static __always_inline __u8 known_by_digest(struct guard_set_key *key, struct identity *identity, __u8 set)
 {
-	struct guard_identity_key key = { .identity = kind };
-
-	__builtin_memcpy(key.value, identity->digest, DIGEST_SIZE);
-	return known(&key);
+	key->set = set;
+	__builtin_memcpy(key->value, identity->digest, DIGEST_SIZE);
+	return known(key);
 }
 
-static __always_inline __u8 known_by_fs_verity(struct identity *identity, struct file *file)
+static __always_inline __u8 known_by_fs_verity(struct guard_set_key *key, struct identity *identity, struct file *file)
 {
 	struct bpf_dynptr memory;
 
 	if (bpf_dynptr_from_mem(&identity->algorithm, sizeof(identity->digest) + 4, 0, &memory) ||
 	    bpf_get_fsverity_digest(file, &memory) || identity->algorithm != FS_VERITY_SHA256)
 		return 0;
-	return known_by_digest(identity, GUARD_IDENTITY_FS_VERITY);
+	return known_by_digest(key, identity, GUARD_SET_FS_VERITY);
 }
 
-static __always_inline __u8 known_by_ima(struct identity *identity, struct file *file)
+static __always_inline __u8 known_by_ima(struct guard_set_key *key, struct identity *identity, struct file *file)
 {
 	if (bpf_ima_file_hash(file, identity->digest, sizeof(identity->digest)) != IMA_SHA256)
 		return 0;
-	return known_by_digest(identity, GUARD_IDENTITY_IMA);
+	return known_by_digest(key, identity, GUARD_SET_IMA);
 }
 
 static __always_inline struct identity *identity_of(struct task_struct *task, __u64 flags)

@@ -70,6 +70,11 @@ struct bpf_dynptr {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
+/* A reference to a keyring. */
+struct bpf_key {
+	bool has_ref;
+} __kernel_type;
+
 struct btf {
 	__u32 id;
 } __kernel_type;

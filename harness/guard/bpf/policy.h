@@ -12,6 +12,8 @@ struct event {
 	__u64 what;
 	const struct guard_profile *profile;
 	__u32 cmd;
+	/* Of the policy that decides. */
+	__u32 generation;
 	struct caller caller;
 	__u16 profile_number;
 	__u16 reason;
@@ -37,12 +39,13 @@ static __always_inline struct call *start_event(struct event *event, __u8 hook)
 
 	event->hook = hook;
 	event->cmd = NO_CMD;
+	event->generation = in_force();
 	if (call) {
 		event->call = call->number;
 		event->cmd = call->cmd;
 		event->flags = call->flags;
 	}
-	describe_caller(&event->caller);
+	describe_caller(&event->caller, event->generation);
 	event->has_caller = true;
 	return call;
 }
@@ -50,8 +53,10 @@ static __always_inline struct call *start_event(struct event *event, __u8 hook)
 /* Searches the rule that takes a call. */
 struct search {
 	struct caller caller;
+	const struct guard_policy *policy;
 	__u64 cmd;
 	const struct guard_rule *found;
+	__u32 generation;
 	bool has_caller;
 };
 
@@ -64,14 +69,15 @@ static __always_inline bool asks_who(const struct guard_rule *rule)
 
 static long try_rule(__u32 index, struct search *search)
 {
-	const struct guard_rule *rule = bpf_map_lookup_elem(&rules, &index);
+	const struct guard_rule *rule;
 
-	if (!rule)
+	if (!search->policy || index >= GUARD_MOST_RULES)
 		return 1;
+	rule = &search->policy->rules[index];
 	if (!(rule->cmds & search->cmd))
 		return 0;
 	if (!search->has_caller && asks_who(rule)) {
-		describe_caller(&search->caller);
+		describe_caller(&search->caller, search->generation);
 		search->has_caller = true;
 	}
 	if (search->caller.uid < rule->uid_min || search->caller.uid > rule->uid_max)
@@ -86,7 +92,7 @@ static long try_rule(__u32 index, struct search *search)
 					       rule->loader && rule->loader != search->caller.loader)
 		return 0;
 	/* Without cgroups in the policy, the verifier need not look at what compares them. */
-	if (constants.has_cgroups && rule->cgroup && !is_in_cgroup(rule->cgroup - 1))
+	if (constants.has_cgroups && rule->cgroup && !is_in_cgroup(search->generation, rule->cgroup - 1))
 		return 0;
 	search->found = rule;
 	return 1;
@@ -97,7 +103,7 @@ static __always_inline void refuse(struct event *event, __u16 reason, __u64 what
 	bool enforce = event->mode == GUARD_MODE_ENFORCE;
 
 	if (event->mode == GUARD_MODE_OF_POLICY)
-		enforce = constants.settings.enforce;
+		enforce = settings_of(event->generation)->enforce;
 	event->verdict = enforce ? GUARD_DENIED : GUARD_WOULD_DENY;
 	event->reason = reason;
 	event->what = what;
@@ -107,6 +113,7 @@ static __always_inline void refuse(struct event *event, __u16 reason, __u64 what
  * the verifier looks at it once and not at each call. */
 __noinline int decide_rule_of(struct event *event)
 {
+	const struct guard_settings *settings;
 	const struct guard_rule *rule;
 	struct search search = {};
 
@@ -121,13 +128,16 @@ __noinline int decide_rule_of(struct event *event)
 		search.has_caller = true;
 	}
 	search.cmd = cmd_bit(event->cmd);
+	search.generation = event->generation;
+	search.policy = policy_of(event->generation);
+	settings = settings_of(event->generation);
 	/* A loop that the verifier knows to take no turn would lose its function and keep the reference to it: the kernel warns
 	 * and refuses the program. */
-	if (constants.settings.rules)
-		bpf_loop(constants.settings.rules, try_rule, &search, 0);
+	if (settings->rules)
+		bpf_loop(settings->rules, try_rule, &search, 0);
 	rule = search.found;
 	if (!rule) {
-		if (!constants.settings.default_allow)
+		if (!settings->default_allow)
 			refuse(event, GUARD_NO_RULE, 0);
 		return 0;
 	}
@@ -141,22 +151,23 @@ __noinline int decide_rule_of(struct event *event)
 	return 1;
 }
 
-static __always_inline bool decide_rule(struct event *event)
+static __always_inline const struct guard_profile *profile_of(__u32 generation, __u32 number)
 {
-	__u32 number;
+	const struct guard_policy *policy = policy_of(generation);
 
-	if (!decide_rule_of(event))
-		return false;
-	number = event->profile_number;
-	event->profile = bpf_map_lookup_elem(&profiles, &number);
-	return event->profile != NULL;
+	if (!policy || number >= GUARD_MOST_PROFILES)
+		return NULL;
+	/* Or clang adds the offset before it looks at NULL. */
+	barrier_var(policy);
+	return &policy->profiles[number];
 }
 
-static __always_inline bool is_listed(void *set, __u32 profile, __u32 btf_id)
+static __always_inline bool decide_rule(struct event *event)
 {
-	struct guard_name_key key = { .profile = profile, .btf_id = btf_id };
-
-	return bpf_map_lookup_elem(set, &key) != NULL;
+	if (!decide_rule_of(event))
+		return false;
+	event->profile = profile_of(event->generation, event->profile_number);
+	return event->profile != NULL;
 }
 
 /* Rounds up to 8 bytes, as maps do. */

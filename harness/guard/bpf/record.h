@@ -76,7 +76,7 @@ __noinline int write_record(struct event *event, const struct guard_prog *part)
 	record->lost = state.lost[ring];
 	record->profile = event->profile ? event->profile_number + 1 : 0;
 	record->flags = event->flags;
-	record->loader = loader_of(bpf_get_current_task_btf());
+	record->loader = loader_of(bpf_get_current_task_btf(), event->generation);
 	describe_task(record);
 	if (part)
 		__builtin_memcpy(&record->prog, part, sizeof(record->prog));
@@ -118,18 +118,19 @@ static __always_inline int returned(const struct event *event)
 /* Records a decision, and returns the answer. */
 static __always_inline int answer(struct event *event, const void *part)
 {
+	const struct guard_settings *settings = settings_of(event->generation);
 	__u64 unread;
 
-	if (constants.settings.no_reader_deny && event->verdict != GUARD_DENIED && !(event->flags & GUARD_OF_GUARD)) {
+	if (settings->no_reader_deny && event->verdict != GUARD_DENIED && !(event->flags & GUARD_OF_GUARD)) {
 		unread = unread_for();
-		if (unread > constants.settings.patience_ns)
+		if (unread > settings->patience_ns)
 			refuse_whatever(event, GUARD_NO_READER, unread);
 	}
-	if (event->verdict == GUARD_ALLOWED && (constants.settings.count_only & cmd_bit(event->cmd))) {
+	if (event->verdict == GUARD_ALLOWED && (settings->count_only & cmd_bit(event->cmd))) {
 		count(event->hook, GUARD_ALLOWED, false);
 		return 0;
 	}
-	if (!write_record(event, part) && event->verdict != GUARD_DENIED && constants.settings.when_full_deny) {
+	if (!write_record(event, part) && event->verdict != GUARD_DENIED && settings->when_full_deny) {
 		refuse_whatever(event, GUARD_NOT_RECORDED, 0);
 		write_record(event, part);
 	}

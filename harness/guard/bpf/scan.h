@@ -25,7 +25,7 @@ static __always_inline void see_helper(struct call *call, __u32 id)
 		call->prog.helpers[id / 64 & 3] |= 1ULL << (id & 63);
 	if (call->reason)
 		return;
-	profile = bpf_map_lookup_elem(&profiles, &call->profile);
+	profile = profile_of(call->generation, call->profile);
 	if (profile && (id >= GUARD_HELPERS || !(profile->helpers[id / 64 & 3] >> (id & 63) & 1))) {
 		call->reason = GUARD_HELPER;
 		call->what = id;
@@ -42,7 +42,7 @@ static __always_inline void see_kfunc(struct call *call, __u32 id, __s16 module)
 		call->prog.list[number & (GUARD_LISTED - 1)] = id;
 	if (call->reason)
 		return;
-	profile = bpf_map_lookup_elem(&profiles, &call->profile);
+	profile = profile_of(call->generation, call->profile);
 	if (!profile)
 		return;
 	if (module) {
@@ -50,7 +50,7 @@ static __always_inline void see_kfunc(struct call *call, __u32 id, __s16 module)
 			return;
 		call->reason = GUARD_KFUNC_OF_MODULE;
 	} else {
-		if (profile->any_kfunc || is_listed(&kfuncs, call->profile, id))
+		if (profile->any_kfunc || is_set(call->generation, GUARD_SET_KFUNC, call->profile, id))
 			return;
 		call->reason = GUARD_KFUNC;
 	}
@@ -75,11 +75,12 @@ static long scan_instruction(__u32 index, struct loop *loop)
 }
 
 /* Fills `call->prog` and `call->reason` from a program's instructions; no profile judges them where `profile` is NO_PROFILE. */
-static __always_inline void scan(struct call *call, struct bpf_prog *prog, __u32 profile)
+static __always_inline void scan(struct call *call, struct bpf_prog *prog, __u32 generation, __u32 profile)
 {
 	struct loop loop = { .call = call };
 
 	call->instructions = (__u64)prog + bpf_core_field_offset(prog->insnsi);
+	call->generation = generation;
 	call->profile = profile;
 	call->reason = 0;
 	bpf_loop(prog->len, scan_instruction, &loop, 0);

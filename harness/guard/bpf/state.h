@@ -3,38 +3,42 @@
 #ifndef GUARD_STATE_H
 #define GUARD_STATE_H
 
-/* --- the policy: written by the loader, then frozen --- */
+/* --- the policy: written by the loader, then frozen; a reload is written by the program that judges it --- */
 
-#define POLICY_ARRAY(map, value_type, entries) \
+#define ARRAY(map, value_type, entries) \
 	struct { \
 		__uint(type, MAP_TYPE_ARRAY); \
-		__uint(map_flags, F_RDONLY_PROG); \
 		__uint(max_entries, entries); \
 		__type(key, __u32); \
 		__type(value, value_type); \
 	} map SEC(".maps")
 
-#define POLICY_SET(map, key_type, entries) \
+#define SET(map, key_type, entries, flags) \
 	struct { \
 		__uint(type, MAP_TYPE_HASH); \
-		__uint(map_flags, F_RDONLY_PROG); \
+		__uint(map_flags, flags); \
 		__uint(max_entries, entries); \
 		__type(key, key_type); \
 		__type(value, __u8); \
 	} map SEC(".maps")
 
+/* Two entries if the policy can be reloaded. */
+ARRAY(policies, struct guard_policy, 1);
 /* The loader sets the sizes to those of the policy. */
-POLICY_ARRAY(rules, struct guard_rule, 1);
-POLICY_ARRAY(cgroups, struct guard_cgroup, 1);
-POLICY_ARRAY(profiles, struct guard_profile, 1);
-POLICY_SET(kfuncs, struct guard_name_key, 1);
-POLICY_SET(targets, struct guard_name_key, 1);
-POLICY_SET(tags, struct guard_tag_key, 1);
-POLICY_ARRAY(loaders, struct guard_loader, 1);
-POLICY_SET(identities, struct guard_identity_key, 1);
-POLICY_SET(guarded, __u32, 1);
+SET(sets, struct guard_set_key, 1, 0);
+SET(guarded, __u32, 1, F_RDONLY_PROG);
 /* Ids are known only once programs are loaded and attached; frozen right after. */
-POLICY_SET(own, struct guard_own_key, 256);
+SET(own, struct guard_own_key, 256, F_RDONLY_PROG);
+
+/* Only where the policy can be reloaded. What `incoming` holds can change while it is judged, so a copy is. */
+struct {
+	__uint(type, MAP_TYPE_ARRAY);
+	__uint(map_flags, F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct guard_incoming);
+} incoming SEC(".maps");
+ARRAY(judged, struct guard_incoming, 1);
 
 /* --- the record --- */
 
@@ -82,7 +86,8 @@ struct call {
 	__u32 uid;
 	__u32 own;
 	__u32 foreign;
-	__u32 reserved;
+	/* Of the policy that `profile` is of. */
+	__u32 generation;
 	struct guard_prog prog;
 };
 
@@ -98,12 +103,17 @@ struct identity {
 	/* 1 + index into `loaders`; 0 for none. `found` is what exec found before the new program is in place. */
 	__u8 loader;
 	__u8 found;
-	__u8 reserved[6];
+	__u8 reserved[2];
+	/* Of the policies that `loader` and `found` are of. */
+	__u32 generation;
+	__u32 found_generation;
+	/* By which it is known; zeros for a stranger. */
+	struct guard_set_key key;
+	struct guard_set_key found_key;
 	/* Where the kernel writes a digest; of fs-verity, after its algorithm and size. */
 	__u16 algorithm;
 	__u16 size;
 	__u8 digest[64];
-	__u8 reserved2[4];
 };
 
 struct {
@@ -147,6 +157,46 @@ static __always_inline bool is_off(void)
 static __always_inline bool self_protection(void)
 {
 	return constants.settings.self_protection;
+}
+
+static __always_inline bool is_reloadable(void)
+{
+	return constants.settings.reload;
+}
+
+/* Returns the generation of the policy that is in force. A hook asks once, or it would judge a call by two of them. */
+static __always_inline __u32 in_force(void)
+{
+	return is_reloadable() ? state.generation : 0;
+}
+
+static __always_inline struct guard_policy *policy_of(__u32 generation)
+{
+	__u32 index = generation & 1;
+
+	return bpf_map_lookup_elem(&policies, &index);
+}
+
+/* Returns the settings of a policy. Where no other can take its place they are constants. */
+static __always_inline const struct guard_settings *settings_of(__u32 generation)
+{
+	const struct guard_policy *policy;
+
+	if (!is_reloadable())
+		return (const struct guard_settings *)&constants.settings;
+	policy = policy_of(generation);
+	if (!policy)
+		return (const struct guard_settings *)&constants.settings;
+	barrier_var(policy);
+	return &policy->settings;
+}
+
+static __always_inline bool is_set(__u32 generation, __u8 set, __u16 profile, __u64 value)
+{
+	struct guard_set_key key = { .slot = generation & 1, .set = set, .profile = profile };
+
+	__builtin_memcpy(key.value, &value, sizeof(value));
+	return bpf_map_lookup_elem(&sets, &key) != NULL;
 }
 
 #endif

@@ -90,6 +90,11 @@ fn reason(line: &Line) -> Option<String> {
         RecordedReason::OwnBpffs => "the guard's bpffs".to_owned(),
         RecordedReason::OwnProcess => "the guard's process".to_owned(),
         RecordedReason::KnownLoader => "a process that runs a known loader".to_owned(),
+        RecordedReason::ImageSignature => "the policy's signature".to_owned(),
+        RecordedReason::ImageRevision => "the policy's revision".to_owned(),
+        RecordedReason::ImageKernel => "a policy for another kernel".to_owned(),
+        RecordedReason::ImageFormat => "not a policy of this version".to_owned(),
+        RecordedReason::ImageFixed => "a policy that changes who may reload".to_owned(),
     })
 }
 
@@ -120,6 +125,7 @@ const fn hook(hook: Hook) -> &'static str {
         Hook::Ptrace => "ptrace_access_check",
         Hook::TaskKill => "task_kill",
         Hook::TaskSetrlimit => "task_setrlimit",
+        Hook::Reload => "reload",
     }
 }
 

@@ -1,10 +1,14 @@
 //! The names of this machine: what a record has as numbers.
 
-use std::{cell::RefCell, fs, os::unix::fs::MetadataExt};
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+    os::unix::fs::MetadataExt,
+};
 
 use guard_loader::Kernel;
 use guard_policy::{Family, Policy};
-use guard_record::{Kind, Names, Record};
+use guard_record::{Hook, Kind, Names, Record, Verdict};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Names from the project's table, the policy in force, and the running kernel.
@@ -13,6 +17,8 @@ pub(crate) struct Machine {
     profiles: Vec<String>,
     loaders: Vec<String>,
     epoch_ns: Option<u64>,
+    /// Whether another policy is in force than the one whose names are known.
+    is_reloaded: Cell<bool>,
     /// The last executable that was asked for: one process often makes many calls.
     last: RefCell<Option<(Identity, Option<String>)>>,
 }
@@ -43,7 +49,7 @@ impl Machine {
         let epoch_ns = nanoseconds(ClockId::Realtime)
             .zip(nanoseconds(ClockId::Boottime))
             .and_then(|(now, since_boot)| now.checked_sub(since_boot));
-        Self { kernel, profiles, loaders, epoch_ns, last: RefCell::default() }
+        Self { kernel, profiles, loaders, epoch_ns, is_reloaded: Cell::default(), last: RefCell::default() }
     }
 }
 
@@ -57,6 +63,7 @@ impl Names for Machine {
             Kind::AttachType => Family::Attach,
             Kind::Helper => Family::Helper,
             Kind::Capability => Family::Capability,
+            Kind::Profile | Kind::Loader if self.is_reloaded.get() => return None,
             Kind::Profile => return self.profiles.get(number as usize).cloned(),
             Kind::Loader => return self.loaders.get(number as usize).cloned(),
         };
@@ -80,6 +87,12 @@ impl Names for Machine {
         let path = executable(asked);
         *last = Some((asked, path.clone()));
         path
+    }
+
+    fn see(&self, record: &Record) {
+        if (record.hook, record.verdict) == (Hook::Reload, Verdict::Allowed) {
+            self.is_reloaded.set(true);
+        }
     }
 
     fn epoch_ns(&self) -> Option<u64> {

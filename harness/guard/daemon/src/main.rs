@@ -2,6 +2,7 @@
 
 mod anchorage;
 mod check_policy;
+mod compile_policy;
 #[cfg(test)]
 mod dist;
 mod early;
@@ -11,6 +12,7 @@ mod machine;
 mod order;
 mod policy_file;
 mod recorder;
+mod reload_policy;
 mod run_log;
 mod source;
 mod status;
@@ -37,6 +39,8 @@ enum Verb {
     Status(status::StatusArgs),
     Verify(verify_log::VerifyArgs),
     Check(check_policy::CheckArgs),
+    Compile(compile_policy::CompileArgs),
+    Reload(reload_policy::ReloadArgs),
     Learn(learn::LearnArgs),
 }
 
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Verify(args) => Ok(verify_log::run(&args)),
         Verb::Check(args) => check_policy::run(&args),
+        Verb::Compile(args) => compile_policy::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Reload(args) => reload_policy::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Learn(args) => learn::run(&args),
     };
     match done {

@@ -121,13 +121,15 @@ fn of_state() -> Structure {
         armed,
         off,
         exempt_tgid,
+        generation,
+        reloading,
         reserved
     );
     Structure { members, size: size_of::<State>() }
 }
 
 fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
-    use policy::{Cgroup, IdentityKey, Loader, NameKey, Profile, Rule, Settings, TagKey};
+    use policy::{Cgroup, Loader, Profile, Rule, SetKey, Settings};
     // `constants` in guard.rs writes them.
     let constants = of_numbers(
         &[
@@ -138,20 +140,25 @@ fn structures_in_rust() -> BTreeMap<&'static str, Structure> {
             ("has_cgroups", 10, 1),
             ("has_ima", 11, 1),
             ("has_fs_verity", 12, 1),
-            ("reserved", 13, 3),
-            ("settings", 16, Settings::SIZE),
+            ("has_loaders", 13, 1),
+            ("reserved", 14, 2),
+            ("build_id", 16, policy::BUILD_ID),
+            ("reserved2", 36, 4),
+            ("settings", 40, Settings::SIZE),
         ],
-        16 + Settings::SIZE,
+        40 + Settings::SIZE,
     );
     BTreeMap::from([
         ("guard_settings", of_fields(Settings::FIELDS)),
         ("guard_rule", of_fields(Rule::FIELDS)),
         ("guard_cgroup", of_fields(Cgroup::FIELDS)),
         ("guard_profile", of_fields(Profile::FIELDS)),
-        ("guard_name_key", of_fields(NameKey::FIELDS)),
         ("guard_loader", of_fields(Loader::FIELDS)),
-        ("guard_identity_key", of_fields(IdentityKey::FIELDS)),
-        ("guard_tag_key", of_fields(TagKey::FIELDS)),
+        ("guard_policy", of_fields(policy::POLICY_FIELDS)),
+        ("guard_set_key", of_fields(SetKey::FIELDS)),
+        ("guard_set_entry", of_fields(policy::SET_ENTRY_FIELDS)),
+        ("guard_image", of_fields(policy::IMAGE_FIELDS)),
+        ("guard_incoming", of_fields(policy::INCOMING_FIELDS)),
         ("guard_prog", of_fields(record::PROGRAM_FIELDS)),
         ("guard_map", of_fields(record::MAP_FIELDS)),
         ("guard_record", of_fields(record::RECORD_FIELDS)),
@@ -245,6 +252,27 @@ fn enumerations_in_rust() -> BTreeMap<&'static str, Numbers> {
             ]),
         ),
         (
+            "guard_reload",
+            numbers(&[
+                ("GUARD_RELOAD_NEVER", policy::RELOAD_NEVER.into()),
+                ("GUARD_RELOAD_ROOT", policy::RELOAD_ROOT.into()),
+                ("GUARD_RELOAD_BUILTIN", policy::RELOAD_BUILTIN.into()),
+                ("GUARD_RELOAD_SECONDARY", policy::RELOAD_SECONDARY.into()),
+                ("GUARD_RELOAD_PLATFORM", policy::RELOAD_PLATFORM.into()),
+            ]),
+        ),
+        (
+            "guard_set",
+            numbers(&[
+                ("GUARD_SET_INODE", policy::SET_INODE.into()),
+                ("GUARD_SET_IMA", policy::SET_IMA.into()),
+                ("GUARD_SET_FS_VERITY", policy::SET_FS_VERITY.into()),
+                ("GUARD_SET_KFUNC", policy::SET_KFUNC.into()),
+                ("GUARD_SET_TARGET", policy::SET_TARGET.into()),
+                ("GUARD_SET_TAG", policy::SET_TAG.into()),
+            ]),
+        ),
+        (
             "guard_signed",
             numbers(&[
                 ("GUARD_SIGNED_NO", policy::SIGNED_NO.into()),
@@ -270,6 +298,7 @@ fn enumerations_in_rust() -> BTreeMap<&'static str, Numbers> {
                 ("GUARD_OWN_SECRET", crate::guard::SECRET.into()),
                 ("GUARD_OWN_FOR_READER", crate::guard::FOR_READER.into()),
                 ("GUARD_OWN_TO_LOOK_AT", crate::guard::TO_LOOK_AT.into()),
+                ("GUARD_OWN_FOR_ROOT", crate::guard::FOR_ROOT.into()),
             ]),
         ),
     ])
@@ -299,6 +328,10 @@ fn enumerations_and_numbers_are_the_same_in_c_and_rust() {
         ("GUARD_HELPERS", policy::HELPERS as u64),
         ("GUARD_MOST_LOADERS", policy::MOST_LOADERS as u64),
         ("GUARD_FILE_NAME", policy::FILE_NAME as u64),
+        ("GUARD_MOST_SETS", policy::MOST_SETS as u64),
+        ("GUARD_SIGNATURE", policy::SIGNATURE as u64),
+        ("GUARD_BUILD_ID", policy::BUILD_ID as u64),
+        ("GUARD_MAGIC", u32::from_le_bytes(*policy::MAGIC).into()),
         ("GUARD_ANY_LOADER", policy::ANY_LOADER.into()),
         ("GUARD_HAS_TOKEN", record::HAS_TOKEN.into()),
         ("GUARD_OF_KERNEL", record::OF_KERNEL.into()),

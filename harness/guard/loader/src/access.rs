@@ -83,6 +83,13 @@ impl Counters {
     }
 }
 
+/// Returns the ids of the maps of the guard in force, by name.
+pub(crate) fn published() -> Result<BTreeMap<String, u32>, LoadError> {
+    let text = fs::read_to_string(MAPS_FILE).map_err(|error| LoadError::NoGuard(format!("{MAPS_FILE}: {error}")))?;
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    Ok(lines.filter_map(|(name, id)| Some((name.to_owned(), id.parse().ok()?))).collect())
+}
+
 fn unmapped(name: &'static str) -> impl FnOnce(rustix::io::Errno) -> LoadError {
     move |errno| LoadError::File { path: format!("map {name}").into(), error: errno.into() }
 }
@@ -95,6 +102,9 @@ impl Access {
     pub(crate) const NAMES: [&str; 4] = ["denials", "calls", "counters", "heartbeat"];
     /// The name of the map with the programs' variables, which a reader may look at and not write.
     pub(crate) const STATE: &str = "bss";
+
+    /// The name of the map that a reload is asked by, which root may open.
+    pub(crate) const INCOMING: &str = "incoming";
 
     /// Takes the maps of a loaded object.
     pub(crate) fn of(object: &Object) -> Result<Self, LoadError> {
@@ -112,12 +122,7 @@ impl Access {
     /// [`LoadError::NoGuard`] if none was started early; [`LoadError::NotReader`] if another process reads it, or this one
     /// is not root's.
     pub fn open() -> Result<Self, LoadError> {
-        let text =
-            fs::read_to_string(MAPS_FILE).map_err(|error| LoadError::NoGuard(format!("{MAPS_FILE}: {error}")))?;
-        let ids: BTreeMap<&str, u32> = text
-            .lines()
-            .filter_map(|line| line.split_once(' ').and_then(|(name, id)| Some((name, id.parse().ok()?))))
-            .collect();
+        let ids = published()?;
         let id = |name: &'static str| {
             ids.get(name).copied().ok_or_else(|| LoadError::NoGuard(format!("{MAPS_FILE} has no map {name}")))
         };

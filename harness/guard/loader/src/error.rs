@@ -49,6 +49,26 @@ pub enum LoadError {
         /// The option of the kernel's configuration.
         option: &'static str,
     },
+    /// The policy can be reloaded with a signature, and the kernel cannot check one.
+    #[error(
+        "the policy has `reload`, and this kernel gives BPF programs no check of signatures (CONFIG_SYSTEM_DATA_VERIFICATION, Linux 6.1)"
+    )]
+    NoSignatures,
+    /// The policy in force cannot be reloaded.
+    #[error("the policy in force has no `reload`: it stays until the machine is switched off")]
+    NoReload,
+    /// The guard refused to put another policy in force.
+    #[error("the guard does not take the policy: {0}; the one in force stays")]
+    Refused(&'static str),
+    /// Too many programs are attached to the same hook.
+    #[error(
+        "{step}: the hook is full: the kernel runs at most 38 BPF programs for a function (36 since 7.3), and others are attached \
+         to it; `bpftool link` lists them"
+    )]
+    FullHook {
+        /// What was done.
+        step: String,
+    },
     /// libbpf or the kernel refused a step.
     #[error("{step}: {error}{}", said.as_ref().map(|text| format!("\n{text}")).unwrap_or_default())]
     Bpf {

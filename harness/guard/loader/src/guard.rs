@@ -10,7 +10,7 @@ use std::{
 
 use guard_policy::{
     Compiled,
-    layout::{Cgroup, IDENTITY_FS_VERITY, IDENTITY_IMA, IdentityKey, Loader, Profile, TagKey},
+    layout::{BUILD_ID, IDENTITY_FS_VERITY, IDENTITY_IMA, MOST_SETS, RELOAD_NEVER, RELOAD_ROOT, SetKey},
 };
 use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -50,14 +50,21 @@ pub struct Guard {
 
 /// `struct guard_constants` of `abi.h`, as bytes.
 fn constants(compiled: &Compiled, kernel: &Kernel, options: &Options) -> Result<Vec<u8>, LoadError> {
+    let is_reloadable = is_reloadable(compiled);
     let mut bytes = vec![0; 16];
     bytes[..4].copy_from_slice(&vmlinux_btf_id()?.to_le_bytes());
     bytes[4..8].copy_from_slice(&options.own_bpffs_dev.to_le_bytes());
     bytes[8] = options.trial.is_some().into();
     bytes[9] = kernel.has_kernel_argument().into();
-    bytes[10] = (!compiled.cgroups.is_empty()).into();
-    bytes[11] = needs(compiled, IDENTITY_IMA).into();
-    bytes[12] = needs(compiled, IDENTITY_FS_VERITY).into();
+    bytes[10] = (is_reloadable || !compiled.cgroups.is_empty()).into();
+    for (at, (identity, function, ..)) in (11..).zip(IDENTITIES) {
+        // Another policy may need what this one does not.
+        let may_need = is_reloadable && kernel.function(function).is_some();
+        bytes[at] = (may_need || needs(compiled, identity)).into();
+    }
+    bytes[13] = has_loaders(compiled).into();
+    bytes.extend(if is_reloadable { kernel::build_id()? } else { [0; BUILD_ID] });
+    bytes.extend([0; 4]);
     bytes.extend(compiled.settings.bytes());
     Ok(bytes)
 }
@@ -88,12 +95,14 @@ impl Guard {
             return Err(LoadError::NoLoginUid);
         }
         check_identities(compiled, &kernel)?;
+        let is_signed = is_reloadable(compiled) && compiled.settings.reload != RELOAD_ROOT;
+        if is_signed && kernel.function("bpf_verify_pkcs7_signature").is_none() {
+            return Err(LoadError::NoSignatures);
+        }
         let policy = Values::of(compiled, &kernel)?;
         let (object, said) = listening(|| {
             let constants = constants(compiled, &kernel, options)?;
-            open(&policy, &constants, !compiled.loaders.is_empty())?
-                .load()
-                .map_err(LoadError::bpf("loading the guard's programs"))
+            open(&policy, &constants, compiled)?.load().map_err(LoadError::bpf("loading the guard's programs"))
         });
         let object = object.map_err(|error| error.with(said))?;
         policy.fill(&object)?;
@@ -110,13 +119,17 @@ impl Guard {
         let mut links = Vec::new();
         for program in self.object.progs_mut().filter(|program| program.autoload()) {
             let name = program.name().to_string_lossy().into_owned();
-            let (link, said) = listening(|| program.attach().map_err(LoadError::bpf(format!("attaching {name}"))));
-            links.push((name, link.map_err(|error| error.with(said))?));
+            let (link, said) = listening(|| program.attach());
+            let link = link.map_err(|error| attaching(&name, error).with(said))?;
+            links.push((name, link));
         }
         self.links = links;
         self.register_own()?;
-        for name in POLICY_MAPS {
-            object::freeze(&self.object, name)?;
+        for map in self.object.maps().filter(|map| map.autocreate()) {
+            let name = map.name().to_string_lossy().into_owned();
+            if FROZEN.contains(&&*name) {
+                object::freeze(&self.object, &name)?;
+            }
         }
         let state = self.state();
         State::set(&state.guard_tgid, process::id());
@@ -147,11 +160,12 @@ impl Guard {
             let key = [kind.to_le_bytes(), id.to_le_bytes()].concat();
             own.update(&key, &[value], MapFlags::ANY).map_err(LoadError::bpf("registering the guard's objects"))
         };
-        for map in self.object.maps() {
+        for map in self.object.maps().filter(|map| map.autocreate()) {
             let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
             let name = map.name().to_string_lossy();
             let access = match base_name(&name) {
                 Access::STATE => TO_LOOK_AT,
+                Access::INCOMING => FOR_ROOT,
                 name if Access::NAMES.contains(&name) => FOR_READER,
                 _ => SECRET,
             };
@@ -184,8 +198,13 @@ impl Guard {
     /// [`LoadError`] if the file cannot be written.
     pub fn publish(&self) -> Result<(), LoadError> {
         let mut text = String::new();
-        for name in Access::NAMES.into_iter().chain([Access::STATE]) {
-            let id = map(&self.object, name)?.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
+        for map in self.object.maps().filter(|map| map.autocreate()) {
+            let name = map.name().to_string_lossy().into_owned();
+            let name = base_name(&name);
+            if !Access::NAMES.contains(&name) && ![Access::STATE, Access::INCOMING].contains(&name) {
+                continue;
+            }
+            let id = map.info().map_err(LoadError::bpf("asking for a map"))?.info.id;
             text.push_str(&format!("{name} {id}\n"));
         }
         let folder = Path::new(MAPS_FILE).parent().unwrap_or(Path::new("/"));
@@ -218,108 +237,123 @@ impl Guard {
     }
 }
 
-/// Whether the reader may open a map: values of map `own` (`enum guard_own` of `abi.h`).
+/// Who may open a map: values of map `own` (`enum guard_own` of `abi.h`).
 pub(crate) const SECRET: u8 = 0;
 pub(crate) const FOR_READER: u8 = 1;
 pub(crate) const TO_LOOK_AT: u8 = 2;
+pub(crate) const FOR_ROOT: u8 = 3;
 
-/// The maps that nobody may write once the guard is in force.
-const POLICY_MAPS: [&str; 10] =
-    ["rules", "cgroups", "profiles", "loaders", "kfuncs", "targets", "tags", "identities", "guarded", "own"];
+/// The maps that no process may write once the guard is in force.
+const FROZEN: [&str; 5] = ["policies", "sets", "guarded", "own", "judged"];
 
-/// The programs that find out what processes run: loaded only for a policy with known loaders.
+/// The programs that find out what processes run: loaded only for a policy with known loaders, or one that another with some
+/// may follow.
 const LOADER_PROGRAMS: [&str; 3] = ["guard_exec", "guard_executed", "guard_task_alloc"];
+/// The program and the maps of a reload.
+const RELOAD_PROGRAM: &str = "guard_reload";
+const RELOAD_MAPS: [&str; 2] = [Access::INCOMING, "judged"];
+
+fn is_reloadable(compiled: &Compiled) -> bool {
+    compiled.settings.reload != RELOAD_NEVER
+}
+
+fn has_loaders(compiled: &Compiled) -> bool {
+    is_reloadable(compiled) || !compiled.loaders.is_empty()
+}
+
+/// `E2BIG` is what the kernel answers for a function that already runs as many programs as it can (`kernel/bpf/trampoline.c`).
+fn attaching(name: &str, error: libbpf_rs::Error) -> LoadError {
+    let step = format!("attaching {name}");
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    match source.and_then(std::io::Error::raw_os_error) {
+        Some(number) if number == rustix::io::Errno::TOOBIG.raw_os_error() => LoadError::FullHook { step },
+        _ => LoadError::Bpf { step, error, said: None },
+    }
+}
 
 /// A policy as keys and values, with the names found in the running kernel.
 struct Values {
-    arrays: [(&'static str, Vec<Vec<u8>>); 4],
-    sets: [(&'static str, BTreeSet<Vec<u8>>); 4],
-    /// 1 + the index of the known loader with each identity.
-    identities: BTreeMap<Vec<u8>, u8>,
+    policy: Vec<u8>,
+    sets: BTreeMap<SetKey, u8>,
+    guarded: BTreeSet<u32>,
 }
 
 impl Values {
     fn of(compiled: &Compiled, kernel: &Kernel) -> Result<Self, LoadError> {
-        let key = |profile: u32, id: u32| [profile.to_le_bytes(), id.to_le_bytes()].concat();
-        let mut kfuncs = BTreeSet::new();
-        for named in &compiled.kfuncs {
-            let missing = || no_function(&named.name, named.profile, "kfunc");
-            kfuncs.insert(key(named.profile, kernel.function(&named.name).ok_or_else(missing)?));
-        }
-        let mut targets = BTreeSet::new();
-        for named in &compiled.targets {
-            let mut found = kernel.targets(&named.name).map(|id| key(named.profile, id)).peekable();
-            if found.peek().is_none() {
-                return Err(no_function(&named.name, named.profile, "target"));
-            }
-            targets.extend(found);
-        }
-        let tags = compiled.tags.iter().map(TagKey::bytes).collect();
-        let guarded = kernel.guarded().map(|id| id.to_le_bytes().to_vec()).collect();
-        Ok(Self {
-            arrays: [
-                ("rules", compiled.rules.iter().map(|rule| rule.bytes()).collect()),
-                ("cgroups", compiled.cgroups.iter().map(Cgroup::bytes).collect()),
-                ("profiles", compiled.profiles.iter().map(Profile::bytes).collect()),
-                ("loaders", compiled.loaders.iter().map(Loader::bytes).collect()),
-            ],
-            sets: [("kfuncs", kfuncs), ("targets", targets), ("tags", tags), ("guarded", guarded)],
-            identities: identities(compiled)?,
-        })
+        let mut sets = identities(compiled)?;
+        sets.extend(compiled.tags.iter().map(|tag| (*tag, 1)));
+        sets.extend(names(compiled, kernel)?.into_iter().map(|key| (key, 1)));
+        Ok(Self { policy: compiled.bytes(), sets, guarded: kernel.guarded().collect() })
     }
 
     /// The number of entries of each map; a map has at least one.
-    fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        let arrays = self.arrays.iter().map(|(name, values)| (*name, values.len()));
-        let sets = self.sets.iter().map(|(name, keys)| (*name, keys.len()));
-        let all = arrays.chain(sets).chain([("identities", self.identities.len())]);
-        all.map(|(name, size)| (name, size.max(1)))
+    fn sizes(&self, is_reloadable: bool) -> [(&'static str, usize); 3] {
+        let (policies, more) = if is_reloadable { (2, MOST_SETS) } else { (1, 0) };
+        let sets = (self.sets.len().max(more) + more).max(1);
+        [("policies", policies), ("sets", sets), ("guarded", self.guarded.len().max(1))]
     }
 
     fn fill(&self, object: &Object) -> Result<(), LoadError> {
         let put = |name: &str, key: &[u8], value: &[u8]| {
             map(object, name)?.update(key, value, MapFlags::ANY).map_err(LoadError::bpf(format!("filling map {name}")))
         };
-        for (name, values) in &self.arrays {
-            for (index, value) in (0u32..).zip(values) {
-                put(name, &index.to_le_bytes(), value)?;
-            }
+        put("policies", &0_u32.to_le_bytes(), &self.policy)?;
+        for (key, value) in &self.sets {
+            put("sets", &key.bytes(), &[*value])?;
         }
-        for (name, keys) in &self.sets {
-            for key in keys {
-                put(name, key, &[1])?;
-            }
-        }
-        for (key, loader) in &self.identities {
-            put("identities", key, &[*loader])?;
+        for id in &self.guarded {
+            put("guarded", &id.to_le_bytes(), &[1])?;
         }
         Ok(())
     }
 }
 
+/// Returns the keys of the kfuncs and targets that profiles allow, with their ids in a kernel.
+///
+/// # Errors
+/// [`LoadError::NoFunction`] if the kernel has no such function.
+pub fn names(compiled: &Compiled, kernel: &Kernel) -> Result<Vec<SetKey>, LoadError> {
+    let index = |profile: u32| u16::try_from(profile).unwrap_or(u16::MAX);
+    let mut keys = Vec::new();
+    for named in &compiled.kfuncs {
+        let missing = || no_function(&named.name, named.profile, "kfunc");
+        keys.push(SetKey::of_kfunc(index(named.profile), kernel.function(&named.name).ok_or_else(missing)?));
+    }
+    for named in &compiled.targets {
+        let before = keys.len();
+        keys.extend(kernel.targets(&named.name).map(|id| SetKey::of_target(index(named.profile), id)));
+        if keys.len() == before {
+            return Err(no_function(&named.name, named.profile, "target"));
+        }
+    }
+    Ok(keys)
+}
+
 /// The identities of known loaders; those by inode are the files that are there now.
-fn identities(compiled: &Compiled) -> Result<BTreeMap<Vec<u8>, u8>, LoadError> {
+fn identities(compiled: &Compiled) -> Result<BTreeMap<SetKey, u8>, LoadError> {
     use std::os::unix::fs::MetadataExt as _;
-    let mut all: BTreeMap<_, _> = compiled.identities.iter().map(|(key, loader)| (key.bytes(), *loader)).collect();
+    let mut all: BTreeMap<_, _> = compiled.identities.iter().copied().collect();
     for (path, loader) in &compiled.files {
         let file = fs::metadata(path).map_err(LoadError::file(path))?;
         let device = rustix::fs::major(file.dev()) << 20 | rustix::fs::minor(file.dev());
-        all.insert(IdentityKey::of_inode(device, file.ino()).bytes(), *loader);
+        all.insert(SetKey::of_inode(device, file.ino()), *loader);
     }
     Ok(all)
 }
 
-/// Whether a loader is known by an identity, which needs this function of the kernel.
+/// Whether a loader is known by an identity, which needs a function of the kernel.
 fn needs(compiled: &Compiled, identity: u32) -> bool {
     compiled.loaders.iter().any(|loader| loader.identity == identity)
 }
 
+/// Identities that need a function of the kernel: their number, the function, their name, the option.
+const IDENTITIES: [(u32, &str, &str, &str); 2] = [
+    (IDENTITY_IMA, "ima_file_hash", "ima", "CONFIG_IMA"),
+    (IDENTITY_FS_VERITY, "bpf_get_fsverity_digest", "fs-verity", "CONFIG_FS_VERITY"),
+];
+
 fn check_identities(compiled: &Compiled, kernel: &Kernel) -> Result<(), LoadError> {
-    let all = [
-        (IDENTITY_IMA, "ima_file_hash", "ima", "CONFIG_IMA"),
-        (IDENTITY_FS_VERITY, "bpf_get_fsverity_digest", "fs-verity", "CONFIG_FS_VERITY"),
-    ];
-    let mut missing = all
+    let mut missing = IDENTITIES
         .into_iter()
         .filter(|(number, function, ..)| needs(compiled, *number) && kernel.function(function).is_none());
     match missing.next() {
@@ -333,12 +367,17 @@ fn no_function(name: &str, profile: u32, what: &'static str) -> LoadError {
 }
 
 /// Opens the object with the sizes of the policy's maps.
-fn open(policy: &Values, constants: &[u8], has_loaders: bool) -> Result<OpenObject, LoadError> {
+fn open(policy: &Values, constants: &[u8], compiled: &Compiled) -> Result<OpenObject, LoadError> {
+    let (is_reloadable, has_loaders) = (is_reloadable(compiled), has_loaders(compiled));
     let mut builder = ObjectBuilder::default();
     let builder = builder.name("guard").map_err(LoadError::bpf("naming the object"))?;
     let mut open = builder.open_memory(object::BYTES).map_err(LoadError::bpf("opening the object"))?;
     for mut program in open.progs_mut() {
-        let is_wanted = has_loaders || LOADER_PROGRAMS.iter().all(|name| program.name() != *name);
+        let is_wanted = match &*program.name().to_string_lossy() {
+            RELOAD_PROGRAM => is_reloadable,
+            name if LOADER_PROGRAMS.contains(&name) => has_loaders,
+            _ => true,
+        };
         program.set_autoload(is_wanted);
         program.set_autoattach(is_wanted);
     }
@@ -347,7 +386,10 @@ fn open(policy: &Values, constants: &[u8], has_loaders: bool) -> Result<OpenObje
         if base_name(&name) == "rodata" {
             map.set_initial_value(constants).map_err(LoadError::bpf("setting the constants"))?;
         }
-        if let Some((_, size)) = policy.sizes().find(|(sized, _)| *sized == name) {
+        if RELOAD_MAPS.contains(&&*name) {
+            map.set_autocreate(is_reloadable).map_err(LoadError::bpf(format!("choosing map {name}")))?;
+        }
+        if let Some((_, size)) = policy.sizes(is_reloadable).into_iter().find(|(sized, _)| *sized == name) {
             let size = u32::try_from(size).map_err(|_| LoadError::Object(format!("map {name} with {size} entries")))?;
             map.set_max_entries(size).map_err(LoadError::bpf(format!("sizing map {name}")))?;
         }

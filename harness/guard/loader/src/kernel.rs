@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use guard_policy::is_guarded;
+use guard_policy::{is_guarded, layout::BUILD_ID};
 use harness_uapi::btf::{Btf, BtfError, BtfKind};
 use thiserror::Error;
 
@@ -10,6 +10,9 @@ use thiserror::Error;
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The LSMs that are in force, in order (`Documentation/admin-guide/LSM/index.rst`).
 const LSM_LIST: &str = "/sys/kernel/security/lsm";
+
+/// The notes that the linker left in the running kernel (`Documentation/ABI/testing/sysfs-kernel-notes`).
+const NOTES: &str = "/sys/kernel/notes";
 
 /// Why the kernel's type information cannot be used.
 #[derive(Debug, Error)]
@@ -20,6 +23,9 @@ pub enum KernelError {
     /// It is damaged.
     #[error("{BTF}: {0}")]
     Parse(BtfError),
+    /// The kernel has no build id.
+    #[error("{NOTES} has no build id: {0}")]
+    BuildId(String),
 }
 
 /// The functions of the running kernel, by name and by id.
@@ -110,9 +116,53 @@ pub(crate) fn lsm_list() -> Option<String> {
     fs::read_to_string(LSM_LIST).ok()
 }
 
+/// Returns the build id of the running kernel, by which a build is known.
+///
+/// # Errors
+/// [`KernelError::BuildId`] if there is none.
+pub fn build_id() -> Result<[u8; BUILD_ID], KernelError> {
+    let notes = fs::read(NOTES).map_err(|error| KernelError::BuildId(error.to_string()))?;
+    build_id_in(&notes).ok_or_else(|| KernelError::BuildId("no note NT_GNU_BUILD_ID of 20 bytes".to_owned()))
+}
+
+/// Each note has the sizes of its name and of its contents, and its type, 4 bytes each; then both, padded to 4 bytes (elf(5)).
+fn build_id_in(mut notes: &[u8]) -> Option<[u8; BUILD_ID]> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let number = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    loop {
+        let (name, size, kind) = (number(notes, 0)? as usize, number(notes, 4)? as usize, number(notes, 8)?);
+        let start = 12_usize.checked_add(name.checked_next_multiple_of(4)?)?;
+        let end = start.checked_add(size)?;
+        if kind == NT_GNU_BUILD_ID && notes.get(12..12 + name)? == b"GNU\0" {
+            return notes.get(start..end)?.try_into().ok();
+        }
+        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_build_id_is_found_among_notes() {
+        let note = |name: &[u8], kind: u32, contents: &[u8]| {
+            let mut bytes = [name.len() as u32, contents.len() as u32, kind].map(u32::to_le_bytes).concat();
+            for part in [name, contents] {
+                bytes.extend(part);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            bytes
+        };
+        let id = note(b"GNU\0", 3, &[7; 20]);
+        let notes = [note(b"Xen\0", 3, &[1; 20]), note(b"Linux\0", 0x101, &[0]), id.clone()].concat();
+        assert_eq!(build_id_in(&notes), Some([7; 20]));
+        assert_eq!(build_id_in(&notes[..notes.len() - 1]), None);
+        assert_eq!(build_id_in(&note(b"GNU\0", 3, &[7; 8])), None);
+        assert_eq!(build_id_in(&note(b"GNU\0", 1, &[7; 20])), None);
+        assert_eq!(build_id_in(&[0xff; 64]), None);
+        assert_eq!(build_id_in(&[]), None);
+    }
 
     #[test]
     fn checks_and_entries_are_guarded_and_nothing_else() {

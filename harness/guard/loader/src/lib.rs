@@ -11,9 +11,11 @@ mod guard;
 mod kernel;
 mod object;
 mod query;
+mod reload;
 mod state;
 
 pub use access::{Access, Counter, Counters, MAPS_FILE, MOST_AT_ONCE, Malformed, Reader, Taken};
 pub use error::LoadError;
-pub use guard::{Guard, Options, Trial};
-pub use kernel::{Kernel, KernelError};
+pub use guard::{Guard, Options, Trial, names};
+pub use kernel::{Kernel, KernelError, build_id};
+pub use reload::reload;

@@ -58,6 +58,17 @@ pub(crate) fn map_to_look_at(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Opens a map.
+///
+/// # Errors
+/// That of the kernel, such as `EPERM`; of the guard's map `incoming`, its answer to a reload.
+pub(crate) fn map_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: it takes a number.
+    let fd = done(unsafe { sys::bpf_map_get_fd_by_id(id) })?;
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Reads the first value of an array map.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) armed: AtomicU32,
     pub(crate) off: AtomicU32,
     pub(crate) exempt_tgid: AtomicU32,
+    pub(crate) generation: AtomicU32,
+    pub(crate) reloading: AtomicU32,
     pub(crate) reserved: AtomicU32,
 }
 
@@ -67,6 +69,21 @@ impl<T: Shared> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: the mapping was made in `of`, and nobody uses it any more.
         let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<T>()) };
+    }
+}
+
+/// Writes the only value of an array map that can be mapped: first all behind its first four bytes, then these.
+pub(crate) fn write_value(map: BorrowedFd<'_>, value: &[u8]) -> Result<(), Errno> {
+    let (first, rest) = value.split_first_chunk().ok_or(Errno::INVAL)?;
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let memory = unsafe { rustix::mm::mmap(ptr::null_mut(), value.len(), access, MapFlags::SHARED, map, 0) }?;
+    // SAFETY: the mapping is page-aligned and as long as the value (the kernel refuses a mapping beyond the map). Programs of
+    // the guard read what is behind the first four bytes only after these are set, and take nothing in it for granted.
+    unsafe {
+        ptr::copy_nonoverlapping(rest.as_ptr(), memory.cast::<u8>().add(first.len()), rest.len());
+        (*memory.cast::<AtomicU32>()).store(u32::from_ne_bytes(*first), Ordering::SeqCst);
+        rustix::mm::munmap(memory, value.len())
     }
 }
 

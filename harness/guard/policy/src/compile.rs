@@ -1,33 +1,33 @@
 //! What a policy is in the maps of the BPF programs.
 
 use crate::{
-    file::{Identity, Mode, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
-    layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME, FILE_NAME},
+    file::{Identity, Mode, Otherwise, Reload, Signed, TokenNeed, Unrecorded, Userns},
+    layout::{self, BITS, CGROUP_DEPTH, CGROUP_NAME, FILE_NAME, SetKey},
     policy::{Action, Cgroup, Loader, Policy, Profile, Rule},
 };
 
 /// The values of the policy's maps. Only the names are left to be found in the BTF of the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The value of map `settings`.
+    /// What is of the policy as a whole.
     pub settings: layout::Settings,
-    /// The entries of map `rules`, at most [`layout::MOST_RULES`].
+    /// The entries of `rules`, at most [`layout::MOST_RULES`].
     pub rules: Vec<layout::Rule>,
-    /// The entries of map `profiles`, at most [`layout::MOST_PROFILES`].
+    /// The entries of `profiles`, at most [`layout::MOST_PROFILES`].
     pub profiles: Vec<layout::Profile>,
-    /// The entries of map `cgroups`, at most [`layout::MOST_CGROUPS`].
+    /// The entries of `cgroups`, at most [`layout::MOST_CGROUPS`].
     pub cgroups: Vec<layout::Cgroup>,
     /// Kfuncs that profiles allow: functions in the BTF of vmlinux.
     pub kfuncs: Vec<Named>,
     /// Targets that profiles allow: functions, typedefs or structures in the BTF of vmlinux.
     pub targets: Vec<Named>,
-    /// The keys of map `tags`.
-    pub tags: Vec<layout::TagKey>,
-    /// The entries of map `loaders`, at most [`layout::MOST_LOADERS`].
+    /// The keys of map `sets` for the tags that profiles allow.
+    pub tags: Vec<SetKey>,
+    /// The entries of `loaders`, at most [`layout::MOST_LOADERS`].
     pub loaders: Vec<layout::Loader>,
-    /// The entries of map `identities` of loaders that are known by a digest.
-    pub identities: Vec<(layout::IdentityKey, u8)>,
-    /// The files of loaders that are known by their inode, with the value for map `identities`.
+    /// The entries of map `sets` for loaders that are known by a digest: 1 + their index.
+    pub identities: Vec<(SetKey, u8)>,
+    /// The files of loaders that are known by their inode, with 1 + their index.
     pub files: Vec<(String, u8)>,
     /// Whether a rule asks for the login user id, which not every kernel has (`CONFIG_AUDIT`).
     pub uses_loginuid: bool,
@@ -58,9 +58,17 @@ impl Policy {
             no_reader_deny: (self.guard.on_no_reader == Unrecorded::Deny).into(),
             self_protection: self.guard.unprotected.is_none().into(),
             loaders: u8::try_from(self.loaders.len()).unwrap_or(u8::MAX),
-            reserved: [0; 2],
+            reload: match self.guard.reload {
+                Reload::Never => layout::RELOAD_NEVER,
+                Reload::Root => layout::RELOAD_ROOT,
+                Reload::Builtin => layout::RELOAD_BUILTIN,
+                Reload::Secondary => layout::RELOAD_SECONDARY,
+                Reload::Platform => layout::RELOAD_PLATFORM,
+            },
+            reserved: 0,
             patience_ns: u64::try_from(self.guard.patience.as_nanos()).unwrap_or(u64::MAX),
             count_only: self.guard.count_only.word(),
+            revision: self.revision,
         };
         Compiled {
             settings,
@@ -77,13 +85,13 @@ impl Policy {
         }
     }
 
-    fn identities(&self) -> Vec<(layout::IdentityKey, u8)> {
-        let of = |(loader, number): (&Loader, u8)| {
+    fn identities(&self) -> Vec<(SetKey, u8)> {
+        let mut keys = Vec::new();
+        for (loader, number) in self.loaders.iter().zip(1..) {
             let identity = identity(loader.identity);
-            let keys = loader.digests.clone().into_iter().map(move |value| layout::IdentityKey { identity, value });
-            keys.map(move |key| (key, number))
-        };
-        self.loaders.iter().zip(1..).flat_map(of).collect()
+            keys.extend(loader.digests.iter().map(|digest| (SetKey::of_digest(identity, digest), number)));
+        }
+        keys
     }
 
     fn files(&self) -> Vec<(String, u8)> {
@@ -92,10 +100,10 @@ impl Policy {
         known.map(|(loader, number)| (loader.file.clone(), number)).collect()
     }
 
-    fn tags(&self) -> Vec<layout::TagKey> {
-        let of = |(profile, index): (&Profile, u32)| {
+    fn tags(&self) -> Vec<SetKey> {
+        let of = |(profile, index): (&Profile, u16)| {
             let tags = profile.tags.clone().unwrap_or_default();
-            tags.into_iter().map(move |tag| layout::TagKey { profile: index, tag })
+            tags.into_iter().map(move |tag| SetKey::of_tag(index, tag))
         };
         self.profiles.iter().zip(0..).flat_map(of).collect()
     }
@@ -106,6 +114,25 @@ impl Policy {
             names(profile).unwrap_or_default().iter().map(move |name| Named { profile: index, name: name.clone() })
         };
         self.profiles.iter().zip(0..).flat_map(of).collect()
+    }
+}
+
+impl Compiled {
+    /// Returns the value of map `policies`: `struct guard_policy`.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; layout::POLICY_SIZE];
+        let mut parts = layout::POLICY_FIELDS.iter().map(|field| field.offset);
+        let mut put = |values: Vec<Vec<u8>>| {
+            let start = parts.next().expect("each member is written once");
+            let values = values.concat();
+            bytes[start..start + values.len()].copy_from_slice(&values);
+        };
+        put(vec![self.settings.bytes()]);
+        put(self.rules.iter().map(layout::Rule::bytes).collect());
+        put(self.cgroups.iter().map(layout::Cgroup::bytes).collect());
+        put(self.profiles.iter().map(layout::Profile::bytes).collect());
+        put(self.loaders.iter().map(layout::Loader::bytes).collect());
+        bytes
     }
 }
 

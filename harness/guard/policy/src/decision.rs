@@ -329,7 +329,7 @@ fn refusal(compiled: &Compiled, names: &Names, rule: &Rule, caller: &Caller, eve
                 .or_else(|| scan(profile, program, |btf_id| allowed(&compiled.kfuncs, btf_id)))
         }
         Hook::Prog { tag, maps } if event.cmd == PROG_LOAD => {
-            let key = layout::TagKey { profile: index.into(), tag: *tag };
+            let key = layout::SetKey::of_tag(index, *tag);
             if profile.only_tags == 1 && !compiled.tags.contains(&key) {
                 return Some((Reason::Tag, 0));
             }

@@ -79,6 +79,23 @@ pub enum Signed {
     Platform,
 }
 
+/// Who may put another policy in the place of the one in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reload {
+    /// Nobody: it stays until the machine is switched off.
+    #[default]
+    Never,
+    /// Root of the initial user namespace. This is for tests, and for machines whose root is trusted.
+    Root,
+    /// Root, with a policy that is signed by a key that is built into the kernel.
+    Builtin,
+    /// Root, with one that is signed by a key of the built-in or the secondary keyring.
+    Secondary,
+    /// Root, with one that is signed by a key of the platform's keyring, which is filled by the firmware.
+    Platform,
+}
+
 /// The user namespace of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -98,6 +115,10 @@ pub(crate) struct PolicyKeys {
     #[schemars(range(min = 1, max = 1))]
     #[allow(dead_code)]
     pub(crate) version: u32,
+    /// Its number among the policies of this machine, 0 by default: only one with a higher number takes its place.
+    #[serde(default)]
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+    pub(crate) revision: u64,
     /// What becomes of calls that the policy refuses, unless their rule has a mode of its own; `audit` by default.
     #[serde(default)]
     pub(crate) mode: Mode,
@@ -144,12 +165,16 @@ pub(crate) struct GuardKeys {
     /// show what an attack does without it.
     #[serde(default = "yes")]
     pub(crate) self_protection: bool,
+    /// Who may put another policy in the place of this one while the machine runs; `never` by default. The other one must have
+    /// the same value here.
+    #[serde(default)]
+    pub(crate) reload: Reload,
 }
 
 impl Default for GuardKeys {
     fn default() -> Self {
-        let (when_full, on_no_reader, on_failure) = Default::default();
-        Self { when_full, on_no_reader, patience: None, count_only: None, on_failure, self_protection: yes() }
+        let (when_full, on_no_reader, on_failure, reload) = Default::default();
+        Self { when_full, on_no_reader, patience: None, count_only: None, on_failure, self_protection: yes(), reload }
     }
 }
 

@@ -9,12 +9,12 @@ use guard_record::Field;
 pub use guard_record::{Reason, Verdict};
 
 /// Raised when the meaning of anything in `abi.h` changes.
-pub const ABI: u32 = 3;
-/// The most entries of map `rules`.
+pub const ABI: u32 = 4;
+/// The most entries of `rules`.
 pub const MOST_RULES: usize = 512;
-/// The most entries of map `profiles`.
+/// The most entries of `profiles`.
 pub const MOST_PROFILES: usize = 64;
-/// The most entries of map `cgroups`.
+/// The most entries of `cgroups`.
 pub const MOST_CGROUPS: usize = 64;
 /// The most names in the path of a cgroup.
 pub const CGROUP_DEPTH: usize = 4;
@@ -24,10 +24,16 @@ pub const CGROUP_NAME: usize = 64;
 pub const ATTACH_TYPES: usize = 128;
 /// Helpers from this number up are never allowed.
 pub const HELPERS: usize = 256;
-/// The most entries of map `loaders`.
+/// The most entries of `loaders`.
 pub const MOST_LOADERS: usize = 32;
 /// The bytes of the name of a loader's file, with its terminating zero.
 pub const FILE_NAME: usize = 64;
+/// The most entries that an image has for map `sets`.
+pub const MOST_SETS: usize = 4096;
+/// The most bytes of the signature of an image.
+pub const SIGNATURE: usize = 4096;
+/// The bytes of the build id of a kernel.
+pub const BUILD_ID: usize = 20;
 /// Program and map types, and commands, from this number up are never allowed.
 pub const BITS: usize = 64;
 
@@ -115,12 +121,16 @@ pub struct Settings {
     pub self_protection: u8,
     /// The number of entries of `loaders`.
     pub loaders: u8,
+    /// [`RELOAD_NEVER`] to [`RELOAD_PLATFORM`].
+    pub reload: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Nanoseconds.
     pub patience_ns: u64,
     /// Commands (bit per number) that are only counted while they are allowed.
     pub count_only: u64,
+    /// Only a policy with a higher one takes its place.
+    pub revision: u64,
 }
 
 encoded!(
@@ -133,12 +143,25 @@ encoded!(
         no_reader_deny,
         self_protection,
         loaders,
+        reload,
         reserved,
         patience_ns,
         count_only,
+        revision,
     },
-    32
+    40
 );
+
+/// `reload` of the settings: nobody puts another policy in its place.
+pub const RELOAD_NEVER: u8 = 0;
+/// `reload` of the settings: root of the initial user namespace.
+pub const RELOAD_ROOT: u8 = 1;
+/// `reload` of the settings: root, with one that is signed by a key of the built-in keyring.
+pub const RELOAD_BUILTIN: u8 = 2;
+/// `reload` of the settings: root, with one that is signed by a key of the built-in or the secondary keyring.
+pub const RELOAD_SECONDARY: u8 = 3;
+/// `reload` of the settings: root, with one that is signed by a key of the platform's keyring.
+pub const RELOAD_PLATFORM: u8 = 4;
 
 /// `userns` of a rule: any user namespace.
 pub const USERNS_ANY: u8 = 0;
@@ -172,7 +195,7 @@ pub const SIGNED_SECONDARY: u8 = 3;
 /// `signature` of a profile: by a key of the platform's keyring.
 pub const SIGNED_PLATFORM: u8 = 4;
 
-/// An entry of map `rules`: `struct guard_rule`.
+/// An entry of `rules`: `struct guard_rule`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
@@ -233,7 +256,7 @@ pub const IDENTITY_IMA: u32 = 1;
 /// `identity` of a loader: its digest by fs-verity.
 pub const IDENTITY_FS_VERITY: u32 = 2;
 
-/// An entry of map `loaders`: `struct guard_loader`.
+/// An entry of `loaders`: `struct guard_loader`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loader {
@@ -247,29 +270,7 @@ pub struct Loader {
 
 encoded!(Loader { identity, length, name }, 72);
 
-/// A key of map `identities`: `struct guard_identity_key`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IdentityKey {
-    /// As [`Loader::identity`].
-    pub identity: u32,
-    /// SHA-256; or device and inode, 8 bytes each, and zeros.
-    pub value: [u8; 32],
-}
-
-encoded!(IdentityKey { identity, value }, 36);
-
-impl IdentityKey {
-    /// The key of a file by its device, as the kernel has it (major << 20 | minor), and its inode.
-    pub fn of_inode(device: u32, inode: u64) -> Self {
-        let mut value = [0; 32];
-        value[..8].copy_from_slice(&u64::from(device).to_le_bytes());
-        value[8..16].copy_from_slice(&inode.to_le_bytes());
-        Self { identity: IDENTITY_INODE, value }
-    }
-}
-
-/// An entry of map `cgroups`: `struct guard_cgroup`.
+/// An entry of `cgroups`: `struct guard_cgroup`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cgroup {
@@ -285,7 +286,7 @@ pub struct Cgroup {
 
 encoded!(Cgroup { depth, length, reserved, name }, 280);
 
-/// An entry of map `profiles`: `struct guard_profile`.
+/// An entry of `profiles`: `struct guard_profile`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -348,29 +349,117 @@ encoded!(
     1120
 );
 
-/// A key of maps `kfuncs` and `targets`: `struct guard_name_key`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NameKey {
-    /// Index into `profiles`.
-    pub profile: u32,
-    /// An id in the BTF of vmlinux.
-    pub btf_id: u32,
-}
+/// `set` of a key: a loader by its device and inode.
+pub const SET_INODE: u8 = 0;
+/// `set` of a key: a loader by its hash by IMA.
+pub const SET_IMA: u8 = 1;
+/// `set` of a key: a loader by its digest by fs-verity.
+pub const SET_FS_VERITY: u8 = 2;
+/// `set` of a key: a function of the kernel that programs may call.
+pub const SET_KFUNC: u8 = 3;
+/// `set` of a key: what programs may be bound to.
+pub const SET_TARGET: u8 = 4;
+/// `set` of a key: the tag of a program.
+pub const SET_TAG: u8 = 5;
 
-encoded!(NameKey { profile, btf_id }, 8);
-
-/// A key of map `tags`: `struct guard_tag_key`.
+/// A key of map `sets`: `struct guard_set_key`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TagKey {
-    /// Index into `profiles`.
-    pub profile: u32,
-    /// A program's tag.
-    pub tag: [u8; 8],
+pub struct SetKey {
+    /// The entry of map `policies` that it belongs to; that of an image is filled in when it is put in force.
+    pub slot: u8,
+    /// [`SET_INODE`] to [`SET_TAG`].
+    pub set: u8,
+    /// Index into `profiles`; of an identity, 0.
+    pub profile: u16,
+    /// An id of vmlinux' BTF, a tag, device and inode, or SHA-256; then zeros.
+    pub value: [u8; 32],
 }
 
-encoded!(TagKey { profile, tag }, 12);
+encoded!(SetKey { slot, set, profile, value }, 36);
+
+impl SetKey {
+    fn of(set: u8, profile: u16, start: &[u8]) -> Self {
+        let mut value = [0; 32];
+        value[..start.len()].copy_from_slice(start);
+        Self { slot: 0, set, profile, value }
+    }
+
+    /// The key of a file by its device, as the kernel has it (major << 20 | minor), and its inode.
+    pub fn of_inode(device: u32, inode: u64) -> Self {
+        let mut place = [0; 16];
+        place[..8].copy_from_slice(&u64::from(device).to_le_bytes());
+        place[8..].copy_from_slice(&inode.to_le_bytes());
+        Self::of(SET_INODE, 0, &place)
+    }
+
+    /// The key of a file by its SHA-256; `identity` is that of its [`Loader`].
+    pub fn of_digest(identity: u32, digest: &[u8; 32]) -> Self {
+        let set = if identity == IDENTITY_IMA { SET_IMA } else { SET_FS_VERITY };
+        Self::of(set, 0, digest)
+    }
+
+    /// The key of a function that the programs of a profile may call.
+    pub fn of_kfunc(profile: u16, btf_id: u32) -> Self {
+        Self::of(SET_KFUNC, profile, &btf_id.to_le_bytes())
+    }
+
+    /// The key of what the programs of a profile may be bound to.
+    pub fn of_target(profile: u16, btf_id: u32) -> Self {
+        Self::of(SET_TARGET, profile, &btf_id.to_le_bytes())
+    }
+
+    /// The key of the tag of a program that a profile allows.
+    pub fn of_tag(profile: u16, tag: [u8; 8]) -> Self {
+        Self::of(SET_TAG, profile, &tag)
+    }
+}
+
+/// The members of `struct guard_policy`, which [`crate::Compiled::bytes`] writes.
+pub const POLICY_FIELDS: &[Field] = &fields([
+    ("settings", Settings::SIZE),
+    ("rules", MOST_RULES * Rule::SIZE),
+    ("cgroups", MOST_CGROUPS * Cgroup::SIZE),
+    ("profiles", MOST_PROFILES * Profile::SIZE),
+    ("loaders", MOST_LOADERS * Loader::SIZE),
+]);
+
+/// The members of `struct guard_set_entry`.
+pub const SET_ENTRY_FIELDS: &[Field] = &fields([("key", SetKey::SIZE), ("value", 1), ("reserved", 3)]);
+
+/// The members of `struct guard_image`, which [`crate::Image`] writes.
+pub const IMAGE_FIELDS: &[Field] = &fields([
+    ("magic", MAGIC.len()),
+    ("entries", 4),
+    ("build_id", BUILD_ID),
+    ("reserved", 4),
+    ("policy", sum(POLICY_FIELDS)),
+    ("sets", MOST_SETS * sum(SET_ENTRY_FIELDS)),
+]);
+
+/// The members of `struct guard_incoming`.
+pub const INCOMING_FIELDS: &[Field] =
+    &fields([("ready", 4), ("signature_size", 4), ("signature", SIGNATURE), ("image", sum(IMAGE_FIELDS))]);
+
+/// How an image begins.
+pub const MAGIC: &[u8; 4] = b"bpfg";
+
+/// The size of a policy in bytes.
+pub const POLICY_SIZE: usize = sum(POLICY_FIELDS);
+/// The size of an image in bytes.
+pub const IMAGE_SIZE: usize = sum(IMAGE_FIELDS);
+
+/// Gives members the offsets that they have without holes.
+const fn fields<const N: usize>(members: [(&'static str, usize); N]) -> [Field; N] {
+    let mut fields = [Field { name: "", offset: 0, size: 0 }; N];
+    let (mut offset, mut index) = (0, 0);
+    while index < N {
+        fields[index] = Field { name: members[index].0, offset, size: members[index].1 };
+        offset += members[index].1;
+        index += 1;
+    }
+    fields
+}
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod decision;
 mod file;
 mod finding;
 pub mod group;
+mod image;
 pub mod layout;
 mod learn;
 mod list;
@@ -26,8 +27,9 @@ pub use danger::{Danger, is_guarded};
 pub use decision::{
     Call, Caller, Decision, Event, Hard, Hook, Names, Program, Ring, Target, UsedMap, decide, map_bytes,
 };
-pub use file::{Identity, Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns};
+pub use file::{Identity, Mode, OnFailure, Otherwise, Reload, Signed, TokenNeed, Unrecorded, Userns};
 pub use finding::{Finding, FindingKind, findings, not_on_kernel};
+pub use image::{Image, ImageError};
 pub use learn::{Learner, Origin, User};
 pub use name::Family;
 pub use parse::parse;

@@ -113,6 +113,7 @@ impl Reader<'_> {
             self.problems.push(Problem::new(self.root.span_of(&top.key("rule")), message));
         }
         Policy {
+            revision: keys.revision,
             mode: keys.mode,
             default: keys.default,
             guard,
@@ -137,6 +138,7 @@ impl Reader<'_> {
             count_only,
             on_failure: keys.on_failure,
             unprotected: (!keys.self_protection).then(|| self.root.span_of(&path.key("self_protection"))),
+            reload: keys.reload,
         }
     }
 

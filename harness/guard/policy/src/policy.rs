@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
     bits::Bits,
-    file::{Identity, Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
+    file::{Identity, Mode, OnFailure, Otherwise, Reload, Signed, TokenNeed, Unrecorded, Userns},
     name::Family,
 };
 
 /// Which process may make which bpf(2) calls.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// Its number: only a policy with a higher one takes its place.
+    pub revision: u64,
     /// What becomes of calls that it refuses, unless their rule has a mode of its own.
     pub mode: Mode,
     /// What becomes of calls that no rule takes.
@@ -55,6 +57,8 @@ pub struct Guard {
     pub on_failure: OnFailure,
     /// The bytes of the value that switches self-protection off; `None` while it is on.
     pub unprotected: Option<Range<usize>>,
+    /// Who may put another policy in its place.
+    pub reload: Reload,
 }
 
 /// A set of what is allowed.

@@ -207,6 +207,8 @@ enumeration! {
         TaskKill = 14,
         /// A process is to get limits of resources.
         TaskSetrlimit = 15,
+        /// Another policy is to take the place of the one in force.
+        Reload = 16,
     }
 }
 
@@ -287,6 +289,16 @@ enumeration! {
         OwnProcess = 70,
         /// Hard: the process runs a known loader.
         KnownLoader = 71,
+        /// A reload: the kernel does not accept the signature.
+        ImageSignature = 72,
+        /// A reload: its revision is not higher than that in force.
+        ImageRevision = 73,
+        /// A reload: it is for another kernel.
+        ImageKernel = 74,
+        /// A reload: it is no policy of this version of the guard.
+        ImageFormat = 75,
+        /// A reload: it changes what a reload cannot change.
+        ImageFixed = 76,
     }
 }
 
@@ -617,9 +629,9 @@ mod tests {
         };
         assert_eq!(Record::from_bytes(&[0; 255]).unwrap_err(), Invalid::Length(255));
         assert!(with(17, 2).contains("512 bytes instead of 256"));
-        assert!(with(18, 16).contains("hook is 16"));
+        assert!(with(18, 17).contains("hook is 17"));
         assert!(with(19, 3).contains("verdict is 3"));
         assert!(with(20, 23).contains("reason is 23"));
-        assert!(with(20, 72).contains("reason is 72"));
+        assert!(with(20, 77).contains("reason is 77"));
     }
 }

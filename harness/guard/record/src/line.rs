@@ -31,7 +31,7 @@ pub struct Line {
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
-    /// What was refused; at the hook `token-capable` the capability, also if it is allowed.
+    /// What was refused; also if it is allowed, the capability at the hook `token-capable`, and the revision at `reload`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub what: Option<What>,
     /// Number of the rule in the policy's file that took the call, from 1.
@@ -253,7 +253,7 @@ impl Line {
         let names = Namer(names);
         let flag = |bit| record.flags & bit != 0;
         let is_refused = record.reason != Reason::NoReason;
-        Self {
+        let line = Self {
             seq: record.seq,
             time: names.time(record.boot_ns),
             hook: record.hook,
@@ -271,7 +271,9 @@ impl Line {
             program: record.program().map(|program| names.program(record.hook, &program)),
             map: record.map().map(|map| names.map(&map)),
             lost: record.lost,
-        }
+        };
+        names.0.see(record);
+        line
     }
 }
 
@@ -317,7 +319,10 @@ impl<N: Names> Namer<'_, N> {
         let function = |btf| u32::try_from(record.what).map_or(plain(record.what), |id| self.function(btf, id));
         Some(match record.reason {
             Reason::NoReason if record.hook == Hook::TokenCapable => self.named(Kind::Capability, record.what),
+            Reason::NoReason if record.hook == Hook::Reload => plain(record.what),
             Reason::NoReason
+            | Reason::ImageKernel
+            | Reason::ImageFixed
             | Reason::NoRule
             | Reason::Rule
             | Reason::TokenMissing
@@ -345,7 +350,10 @@ impl<N: Names> Namer<'_, N> {
             | Reason::OwnLink
             | Reason::OwnBpffs
             | Reason::OwnProcess
-            | Reason::KnownLoader => plain(record.what),
+            | Reason::KnownLoader
+            | Reason::ImageSignature
+            | Reason::ImageRevision
+            | Reason::ImageFormat => plain(record.what),
         })
     }
 

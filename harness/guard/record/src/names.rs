@@ -40,6 +40,11 @@ pub trait Names {
         None
     }
 
+    /// Looks at a record that has been put into words: names may be others after it.
+    fn see(&self, record: &Record) {
+        let _ = record;
+    }
+
     /// Returns when the machine booted, in nanoseconds since 1970-01-01 UTC: what is added to CLOCK_BOOTTIME.
     fn epoch_ns(&self) -> Option<u64> {
         None

@@ -57,10 +57,8 @@ fn members_have_the_names_and_offsets_of_the_header() {
         ("guard_rule", Rule::FIELDS),
         ("guard_cgroup", Cgroup::FIELDS),
         ("guard_profile", Profile::FIELDS),
-        ("guard_name_key", NameKey::FIELDS),
         ("guard_loader", Loader::FIELDS),
-        ("guard_identity_key", IdentityKey::FIELDS),
-        ("guard_tag_key", TagKey::FIELDS),
+        ("guard_set_key", SetKey::FIELDS),
     ];
     for (name, fields) in twins {
         let twin: Vec<_> = fields.iter().map(|field| (field.name.to_owned(), field.offset)).collect();
@@ -117,6 +115,6 @@ fn bytes_are_little_endian_and_in_order() {
     let bytes = rule.bytes();
     assert_eq!(bytes.len(), Rule::SIZE);
     assert_eq!((bytes[0], bytes[8], bytes[24], bytes[31], bytes[32]), (1, 2, 3, DENY, MODE_ENFORCE));
-    assert_eq!(NameKey { profile: 1, btf_id: 0x0102_0304 }.bytes(), [1, 0, 0, 0, 4, 3, 2, 1]);
+    assert_eq!(SetKey::of_kfunc(1, 0x0102_0304).bytes()[..9], [0, 3, 1, 0, 4, 3, 2, 1, 0]);
     assert_eq!(Settings::default().bytes().len(), Settings::SIZE);
 }

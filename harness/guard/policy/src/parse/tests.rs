@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::Reload;
 use crate::{
     file::{Mode, OnFailure, Otherwise, Signed, TokenNeed, Unrecorded, Userns},
     layout,
@@ -16,6 +17,7 @@ fn read(text: &str) -> Policy {
 
 const WHOLE: &str = r#"
 version = 1
+revision = 12
 mode = "enforce"
 default = "allow"
 
@@ -26,6 +28,7 @@ patience = "2m"
 count_only = ["@read", "BPF_OBJ_GET"]
 on_failure = "halt"
 self_protection = false
+reload = "secondary"
 
 [profiles.datapath]
 cmds = ["map_create", "BPFProgLoad", "@read"]
@@ -74,7 +77,8 @@ profile = "rest"
 fn each_key_is_read() {
     let policy = read(WHOLE);
     assert_eq!((policy.mode, policy.default), (Mode::Enforce, Otherwise::Allow));
-    let Guard { when_full, on_no_reader, patience, count_only, on_failure, unprotected } = &policy.guard;
+    let Guard { when_full, on_no_reader, patience, count_only, on_failure, unprotected, reload } = &policy.guard;
+    assert_eq!((policy.revision, *reload), (12, Reload::Secondary));
     assert_eq!(unprotected.clone().map(|span| &WHOLE[span]), Some("false"));
     assert_eq!((*when_full, *on_no_reader, *on_failure), (Unrecorded::Deny, Unrecorded::Deny, OnFailure::Halt));
     assert_eq!(
@@ -123,8 +127,8 @@ fn each_key_is_read() {
     assert_eq!(compiled.rules[11..].iter().map(|rule| rule.loader).collect::<Vec<_>>(), [0, 1, 2, layout::ANY_LOADER]);
     let agent = &compiled.loaders[0];
     assert_eq!((agent.identity, agent.length, &agent.name[..6]), (layout::IDENTITY_IMA, 5, &b"agent\0"[..]));
-    let known = compiled.identities.iter().map(|(key, loader)| (key.identity, key.value[1], *loader));
-    assert_eq!(known.collect::<Vec<_>>(), [(layout::IDENTITY_IMA, 0x23, 1), (layout::IDENTITY_IMA, 0, 1)]);
+    let known = compiled.identities.iter().map(|(key, loader)| (key.set, key.value[1], *loader));
+    assert_eq!(known.collect::<Vec<_>>(), [(layout::SET_IMA, 0x23, 1), (layout::SET_IMA, 0, 1)]);
     assert_eq!(compiled.files, [("/bin/tool".to_owned(), 2)]);
     let web = &compiled.cgroups[0];
     assert_eq!((web.depth, web.length, &web.name[1][..4]), (2, [13, 3, 0, 0], &b"web\0"[..]));
@@ -137,6 +141,8 @@ fn each_key_is_read() {
         when_full_deny: 1,
         no_reader_deny: 1,
         self_protection: 0,
+        reload: layout::RELOAD_SECONDARY,
+        revision: 12,
         patience_ns: 120_000_000_000,
         count_only: policy.guard.count_only.word(),
         ..layout::Settings::default()
@@ -145,7 +151,7 @@ fn each_key_is_read() {
     assert_eq!((compiled.kfuncs.len(), compiled.targets.len(), compiled.profiles[0].any_target), (1, 0, 1));
     let signatures = [0, 1].map(|index| (compiled.profiles[index].signature, compiled.profiles[index].only_tags));
     assert_eq!(signatures, [(layout::SIGNED_SECONDARY, 1), (layout::SIGNED_NO, 0)]);
-    assert_eq!(compiled.tags, [layout::TagKey { profile: 0, tag }; 2]);
+    assert_eq!(compiled.tags, [layout::SetKey::of_tag(0, tag); 2]);
     assert_eq!((compiled.profiles[1].max_bytes, compiled.profiles[1].max_insns), (u64::MAX, u32::MAX));
 }
 
