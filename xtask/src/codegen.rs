@@ -4,7 +4,10 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use harness_builder::vocabularies::Vocabularies;
+use harness_builder::{
+    first_releases::{self, FirstRelease},
+    vocabularies::Vocabularies,
+};
 use harness_cli::{Context, exit::Wrong};
 use harness_uapi::{
     names::{Name, Names},
@@ -36,26 +39,32 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
-    let names = Names::of(vocabularies.iter());
+    let firsts = first_releases::read(project).map_err(Wrong::input)?;
+    let mut names = Names::of(vocabularies.iter());
+    first_releases::narrow(&mut names, &firsts).map_err(Wrong::input)?;
     let table = serde_json::to_string_pretty(&names).context("cannot write the table as JSON")? + "\n";
     let releases: Vec<Release> = vocabularies.iter().map(|(release, _)| release).collect();
     let files = [
         Generated { path: project.root().join("harness/uapi/src/names/table.json"), text: table },
-        Generated { path: project.root().join("docs/names.md"), text: page(&names, &releases) },
+        Generated { path: project.root().join("docs/names.md"), text: page(&names, &releases, &firsts) },
     ];
     Mode::of_check(args.check).apply(&files, "cargo xtask codegen")
 }
 
 /// Returns docs/names.md.
-fn page(names: &Names, releases: &[Release]) -> String {
+fn page(names: &Names, releases: &[Release], firsts: &[FirstRelease]) -> String {
     let releases: Vec<String> = releases.iter().map(Release::to_string).collect();
     let mut page = format!(
-        "# Names\n\nThe names that the `delegate_*` options accept, and the first of the kernels {} that has each. \
-         Written by `cargo xtask codegen` from the kernels' BTF.\n",
+        "# Names\n\nThe names that the `delegate_*` options accept, and the first release that has each: by the BTF of the \
+         kernels {}, and where these leave a gap by the [sources](#sources) below. Written by `cargo xtask codegen`.\n",
         releases.join(", ")
     );
     for kind in Kind::ALL {
         section(&mut page, names, kind);
+    }
+    page += "\n## Sources\n\n| name | since | source |\n| --- | --- | --- |\n";
+    for FirstRelease { kind, name, first, source } in firsts {
+        let _ = writeln!(page, "| {kind} `{name}` | {first} | {source} |");
     }
     page
 }

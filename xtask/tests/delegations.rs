@@ -255,3 +255,41 @@ fn what_an_object_needs_lets_it_load() {
     compare("filter_without_object", "validate b.service", &user.call("validate", &unit));
     compare("filter_with_object", "validate --object filter.bpf.o b.service", &user.call(&with_object, &unit));
 }
+
+/// Calls outside of any checkout, in a folder with one unit.
+fn outside(line: &str) -> Call {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(project().join(FIXTURES).join("sound.service"), folder.path().join("sound.service")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(line.split_whitespace()).current_dir(&folder).env_remove("CARGO_MANIFEST_DIR");
+    Call::from(command.output().unwrap())
+}
+
+#[test]
+fn configurations_are_judged_outside_of_a_checkout_and_for_any_release() {
+    let judged = outside("validate sound.service --kernel 6.8 6.10 7.3");
+    assert!(judged.out.contains("Linux 6.8 has no tokens"), "{judged:?}");
+    assert!(judged.out.contains("on 6.10, 7.3"), "{judged:?}");
+    let unknown = outside("validate sound.service --kernel 7.1");
+    assert!(unknown.err.contains("Linux 7.1: not known whether it has") && unknown.err.contains("map type rhash"));
+    assert_eq!(
+        outside("convert sound.service --to mount").err.lines().filter(|line| line.starts_with("error")).count(),
+        0
+    );
+    let none = outside("validate sound.service --kernel nothing");
+    assert_eq!(none.code, Some(2));
+    assert!(none.err.contains("no kernel is named `nothing`; outside of a checkout there are 6.1-debian"), "{none:?}");
+    // A VM needs manifests and scenarios.
+    assert!(outside("validate sound.service --prove").err.contains("run this in the project"));
+}
+
+#[test]
+fn a_list_does_not_take_the_file_behind_it() {
+    let (natural, plain) =
+        (outside("validate --kernel 6.12 sound.service"), outside("validate sound.service --kernel 6.12"));
+    assert_eq!((natural.code, &natural.out), (plain.code, &plain.out));
+    assert!(natural.out.contains("on 6.12"), "{natural:?}");
+    assert_eq!(outside("validate --kernel 6.12").code, Some(2));
+    let object = outside("validate --object sound.service");
+    assert!(object.err.contains("no FILE to check"), "{object:?}");
+}

@@ -7,6 +7,7 @@ mod cpio;
 pub mod digest;
 pub mod fetch;
 pub mod file;
+pub mod first_releases;
 pub mod folder;
 pub mod guard_mutant;
 pub mod guest_program;

@@ -7,10 +7,11 @@ use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
-use harness_builder::{progress::Progress, vocabularies::Vocabularies};
+use harness_builder::progress::Progress;
 use harness_findings::{guard, input::KernelFacts, report};
 use harness_frontend::{WritableFrontend, pasted};
 use harness_objects::{Named, Object, needs};
+use harness_program::NAME;
 use harness_runner::{
     proof::needs::{BuiltKernel, Case, Computed, Proved, enough, needs_on, prove},
     resources::Resources,
@@ -23,7 +24,7 @@ use crate::{
     bpf_objects::{self, LoaderOption},
     candidates, configurations, exit,
     exit::Wrong,
-    known_kernels,
+    known_kernels, order,
     proving::{Proving, blame},
     screen::print,
 };
@@ -50,11 +51,15 @@ Exit codes: 0 computed, and proved if requested; 1 no delegation makes the objec
 failed.")]
 pub struct Args {
     /// BPF objects, or programs with embedded ones; the result is for all of them together
-    #[arg(value_name = "OBJECT", required_unless_present = "table", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "OBJECT", required_unless_present_any = ["table", "object", "kernel"], value_hint = ValueHint::FilePath)]
     objects: Vec<PathBuf>,
 
-    /// Kernels to compute it for, by name or glob; `all` selects every kernel with a manifest
-    /// [default: those marked as default in their manifests]
+    /// The same, as `validate` has it
+    #[arg(long, value_name = "OBJECT", num_args = 1.., value_hint = ValueHint::FilePath)]
+    object: Vec<PathBuf>,
+
+    /// Kernels to compute it for, by name, glob or release (such as 6.9); `all` selects every kernel with a manifest, `host`
+    /// the release that runs here [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
@@ -70,7 +75,7 @@ pub struct Args {
     prove: bool,
 
     /// Prove what objects of Debian's packages need, and write docs/caps.md
-    #[arg(long, conflicts_with_all = ["objects", "format", "prove"])]
+    #[arg(long, conflicts_with_all = ["objects", "object", "format", "prove"])]
     table: bool,
 
     #[command(flatten)]
@@ -108,13 +113,18 @@ impl ValueEnum for Format {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let project = context.project()?;
-    let objects = bpf_objects::read(&args.objects, args.loader)?;
-    let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
-    let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
+    let project = context.project();
+    let (names, after) = order::after_kernels(&args.kernel, context);
+    let paths = [args.objects.clone(), args.object.clone(), after].concat();
+    if paths.is_empty() && !args.table {
+        return Err(Wrong::input(anyhow!("no OBJECT to compute for; `{NAME} caps --help` shows how to name one")));
+    }
+    let objects = bpf_objects::read(&paths, args.loader)?;
+    let vocabularies = known_kernels::vocabularies(context)?;
+    let kernels = known_kernels::facts(&names, context, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     if args.table {
-        return table::write(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels);
+        return table::write(&args.proving, &args.proving.resources(project?.clone(), progress)?, &kernels);
     }
     if args.prove {
         LoaderOption::check_provable(&objects)?;
@@ -124,7 +134,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return guard_policy(args, &kernels, &plain);
     }
     let computed = match args.prove {
-        true => proved(&args.proving, &args.proving.resources(project.clone(), progress)?, &kernels, &objects, &plain)?,
+        true => {
+            proved(&args.proving, &args.proving.resources(project?.clone(), progress)?, &kernels, &objects, &plain)?
+        }
         false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
     };
     let known = vocabularies.known_names();

@@ -4,10 +4,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueHint};
-use harness_builder::vocabularies::Vocabularies;
 use harness_frontend::{Configuration, Frontend, LocatedLoss, Names, Sources, WritableFrontend, convert};
 
-use crate::{Context, configurations, exit, exit::Wrong, screen::print};
+use crate::{Context, configurations, exit, exit::Wrong, known_kernels, screen::print};
 
 /// Convert the delegation of a unit, instance or mount line for another front-end
 #[derive(Debug, ClapArgs)]
@@ -36,7 +35,7 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let known = Vocabularies::read(context.project()?).map_err(Wrong::input)?.known_names();
+    let known = known_kernels::vocabularies(context)?.known_names();
     let names = configurations::names(&known);
     let sources = configurations::sources(&args.file)?;
     let configurations = configurations::read(&sources, args.from, &names)?;

@@ -15,6 +15,7 @@ pub mod diagnostic;
 mod diff;
 pub mod exit;
 mod known_kernels;
+mod order;
 mod output;
 pub mod pin_options;
 mod proving;

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
-use harness_builder::{progress::Progress, project::Project, vocabularies::Vocabularies};
+use harness_builder::progress::Progress;
 use harness_findings::{
     fix,
     guard::{self, Policy},
@@ -15,6 +15,7 @@ use harness_findings::{
 };
 use harness_frontend::{Frontend, Sources};
 use harness_objects::{Named, Object};
+use harness_program::NAME;
 use harness_uapi::vocabulary::KnownNames;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     bpf_objects::{self, LoaderOption},
     candidates, configurations, diagnostic, exit,
     exit::Wrong,
-    known_kernels,
+    known_kernels, order,
     proving::Proving,
     screen::{self, print},
 };
@@ -55,11 +56,11 @@ read or is a template, or a value that is not in the file; 3 a kernel disagrees 
 cannot be written; 4 the files have no delegation.")]
 pub struct Args {
     /// Configurations to check
-    #[arg(value_name = "FILE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "FILE", required_unless_present_any = ["explain", "kernel", "object", "policy"], value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
 
-    /// Kernels to check for, by name or glob; `all` selects every kernel with a manifest
-    /// [default: those marked as default in their manifests]
+    /// Kernels to check for, by name, glob or release (such as 6.9); `all` selects every kernel with a manifest, `host`
+    /// the release that runs here [default: those marked as default in their manifests]
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
@@ -116,9 +117,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let project = context.project()?;
-    let context = ValidationContext::open(args, project)?;
-    let mut reports = check_all(args, &context)?;
+    let project = context.project();
+    let inputs = Inputs::of(args, context)?;
+    let context = ValidationContext::open(args, &inputs, context)?;
+    let mut reports = check_all(args, &inputs.files, &context)?;
     if args.prove && reports.iter().any(|report| report.configuration.is_none()) {
         return Err(Wrong::input(anyhow!("--prove tries configurations, and a policy of the guard is none")));
     }
@@ -127,11 +129,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         for report in &mut reports {
             apply_fixes(report)?;
         }
-        reports = check_all(args, &context)?;
+        reports = check_all(args, &inputs.files, &context)?;
     }
     if args.prove {
         let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-        proof::all(&args.proving, &args.proving.resources(project.clone(), progress)?, &context.files, &mut reports)?;
+        proof::all(&args.proving, &args.proving.resources(project?.clone(), progress)?, &context.files, &mut reports)?;
     }
     if reports.is_empty() {
         eprintln!("the files have no delegation; nothing was checked");
@@ -147,6 +149,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(if reports.iter().any(ConfigurationReport::is_open) { exit::WRONG_INPUT.into() } else { ExitCode::SUCCESS })
 }
 
+/// The lists of the command line, with each file where it belongs.
+struct Inputs {
+    kernels: Vec<String>,
+    objects: Vec<PathBuf>,
+    policies: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Inputs {
+    fn of(args: &Args, context: &Context) -> Result<Self> {
+        let (kernels, after_kernels) = order::after_kernels(&args.kernel, context);
+        let (objects, after_objects) = order::after_objects(&args.object);
+        let (policies, after_policies) = order::after_policies(&args.policy);
+        let files = [args.files.clone(), after_kernels, after_objects, after_policies].concat();
+        if files.is_empty() {
+            return Err(Wrong::input(anyhow!("no FILE to check; `{NAME} validate --help` lists what a FILE can be")));
+        }
+        Ok(Self { kernels, objects, policies, files })
+    }
+}
+
 /// The kernels, objects and names that configurations are checked with.
 struct ValidationContext {
     files: Vec<Named>,
@@ -158,16 +181,16 @@ struct ValidationContext {
 }
 
 impl ValidationContext {
-    fn open(args: &Args, project: &Project) -> Result<Self> {
-        let files = bpf_objects::read(&args.object, args.loader)?;
+    fn open(args: &Args, inputs: &Inputs, context: &Context) -> Result<Self> {
+        let files = bpf_objects::read(&inputs.objects, args.loader)?;
         if args.prove {
             LoaderOption::check_provable(&files)?;
         }
         let objects = bpf_objects::labelled(&files);
         let elsewhere = bpf_objects::elsewhere(&files, args.loader);
-        let vocabularies = Vocabularies::read(project).map_err(Wrong::input)?;
-        let kernels = known_kernels::facts(&args.kernel, project, &vocabularies)?;
-        let policies = args.policy.iter().map(|file| {
+        let vocabularies = known_kernels::vocabularies(context)?;
+        let kernels = known_kernels::facts(&inputs.kernels, context, &vocabularies)?;
+        let policies = inputs.policies.iter().map(|file| {
             let sources = configurations::sources(file)?;
             let policy = guard::read(&sources).map_err(Wrong::input)?;
             Ok((sources.get(0).label().to_owned(), policy))
@@ -177,10 +200,10 @@ impl ValidationContext {
     }
 }
 
-fn check_all(args: &Args, context: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
+fn check_all(args: &Args, files: &[PathBuf], context: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
     let names = configurations::names(&context.known);
     let mut reports = Vec::new();
-    for file in &args.files {
+    for file in files {
         let sources = configurations::sources(file)?;
         if args.from.is_none() && guard::is_policy(sources.get(0)) {
             reports.push(policy(sources, context)?);

@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
+use thiserror::Error;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
@@ -46,6 +48,15 @@ pub struct Name {
     pub first: First,
 }
 
+/// Why the first release of a name cannot be narrowed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("the first release of the {kind} {name} is wrong: {why}")]
+pub struct FirstError {
+    kind: Kind,
+    name: String,
+    why: String,
+}
+
 /// When a number was introduced, as far as the table's kernels show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,9 +84,7 @@ impl fmt::Display for First {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.not_in {
             None => write!(f, "{} or before", self.seen),
-            Some(last) if last.major == self.seen.major && last.minor + 1 == self.seen.minor => {
-                write!(f, "{}", self.seen)
-            }
+            Some(last) if last.is_followed_by(self.seen) => write!(f, "{}", self.seen),
             Some(last) => write!(f, "{} or before, after {last}", self.seen),
         }
     }
@@ -96,6 +105,22 @@ impl Names {
             before = Some(release);
         }
         names
+    }
+
+    /// Narrows when a name was introduced.
+    ///
+    /// # Errors
+    /// [`FirstError`] if there is no such name, or if the kernels of the table contradict it.
+    pub fn narrow(&mut self, kind: Kind, name: &str, first: First) -> Result<(), FirstError> {
+        let wrong = |why: String| FirstError { kind, name: name.to_owned(), why };
+        let found = self.list_mut(kind).iter_mut().find(|known| known.name == name);
+        let found = found.ok_or_else(|| wrong("no kernel has it".to_owned()))?;
+        let within = first.seen <= found.first.seen && first.not_in >= found.first.not_in;
+        if !within || first.not_in.is_some_and(|last| last >= first.seen) {
+            return Err(wrong(format!("the kernels say {}", found.first)));
+        }
+        found.first = first;
+        Ok(())
     }
 
     /// The names of one kind, ordered by number.
@@ -183,6 +208,22 @@ pub fn helper(number: u32) -> String {
     NAMES.helpers.get(&number).cloned().unwrap_or_else(|| number.to_string())
 }
 
+/// Adds the names that a kernel of this release has to a vocabulary of an earlier one. Returns those of which it is not
+/// known whether the release has them.
+pub fn complete(vocabulary: &mut Vocabulary, release: Release) -> Vec<(Kind, &'static str)> {
+    let mut unknown = Vec::new();
+    for kind in Kind::ALL {
+        for name in NAMES.list(kind) {
+            match name.first.is_in(release) {
+                Some(true) => vocabulary.add(kind, name.number, &name.name, &name.aliases),
+                Some(false) => {}
+                None => unknown.push((kind, name.name.as_str())),
+            }
+        }
+    }
+    unknown
+}
+
 mod release {
     use super::*;
 
@@ -244,6 +285,36 @@ mod tests {
             (shown(Kind::Attach, 9999), helper(6), helper(9999)),
             ("9999".into(), "trace_printk".into(), "9999".into())
         );
-        assert_eq!(entry(Kind::Map, 34).unwrap().first.not_in, Some(release("6.18")));
+        assert_eq!(entry(Kind::Map, 34).unwrap().first, First { seen: release("6.19"), not_in: Some(release("6.18")) });
+    }
+
+    #[test]
+    fn a_first_release_is_narrowed_but_not_against_what_kernels_say() {
+        let [old, new] = [OLD, NEW].map(|text| serde_json::from_str::<Vocabulary>(text).unwrap());
+        let mut names = Names::of([(release("7.3"), &new), (release("6.1"), &old)]);
+        let first = |seen, not_in| First { seen: release(seen), not_in: Some(release(not_in)) };
+        names.narrow(Kind::Map, "arena", first("6.9", "6.8")).unwrap();
+        let arena = names.list(Kind::Map).iter().find(|name| name.name == "arena").unwrap();
+        assert_eq!(arena.first.to_string(), "6.9");
+        for wrong in [first("6.1", "6.0"), first("7.4", "7.3"), first("6.9", "6.9"), first("6.9", "5.9")] {
+            assert!(names.narrow(Kind::Map, "rhash", wrong).is_err(), "{wrong:?}");
+        }
+        assert!(names.narrow(Kind::Map, "nothing", first("6.9", "6.8")).is_err());
+        assert_eq!(first("7.0", "6.19").to_string(), "7.0");
+    }
+
+    #[test]
+    fn a_release_without_a_vocabulary_has_the_names_up_to_it() {
+        let of = |text: &str| {
+            let mut vocabulary = serde_json::from_str::<Vocabulary>(OLD).unwrap();
+            let unknown = complete(&mut vocabulary, release(text));
+            let has = |kind, name| vocabulary.table(kind).number(name).is_some();
+            (has(Kind::Map, "arena"), has(Kind::Attach, "trace_kprobe_session"), unknown.len())
+        };
+        assert!(!of("6.8").0);
+        assert_eq!(of("6.9"), (true, false, 0));
+        assert_eq!(of("6.10"), (true, true, 0));
+        assert!(of("7.1").2 > 0);
+        assert_eq!(of("7.3").2, 0);
     }
 }

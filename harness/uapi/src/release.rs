@@ -13,6 +13,14 @@ pub struct Release {
     pub minor: u16,
 }
 
+impl Release {
+    /// Whether another release is the next one; 7.0 followed 6.19.
+    pub const fn is_followed_by(self, next: Self) -> bool {
+        (self.major == next.major && self.minor + 1 == next.minor)
+            || (self.major == 6 && self.minor == 19 && next.major == 7 && next.minor == 0)
+    }
+}
+
 /// Why a text is not a release or a range of releases.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReleaseError {

@@ -173,6 +173,17 @@ impl Vocabulary {
         }
     }
 
+    /// Adds a number with its names, unless it has some.
+    pub(crate) fn add(&mut self, kind: Kind, number: u32, name: &str, aliases: &[String]) {
+        let table = match kind {
+            Kind::Cmd => &mut self.cmds,
+            Kind::Map => &mut self.maps,
+            Kind::Prog => &mut self.progs,
+            Kind::Attach => &mut self.attachs,
+        };
+        table.insert(NamedNumber { number, name: name.to_owned(), aliases: aliases.to_vec() });
+    }
+
     /// The number of a name in any spelling that [`NameTable::number`] accepts.
     pub fn lookup(&self, kind: Kind, text: &str) -> Result<u32, UnknownName> {
         lookup(|kind| self.table(kind), kind, text)

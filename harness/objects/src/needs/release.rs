@@ -77,13 +77,9 @@ impl Least {
 
 /// The release that introduced something, but not before the first one with tokens.
 fn came(first: names::First) -> LeastRelease {
-    let before = |one: Release, other: Release| {
-        (one.major, one.minor + 1) == (other.major, other.minor)
-            || (one.major + 1 == other.major && other.minor == 0 && one.minor == 19)
-    };
     if first.seen <= FIRST_RELEASE || first.not_in.is_none() {
         return LeastRelease { release: FIRST_RELEASE, not_in: None };
     }
-    let not_in = first.not_in.filter(|last| !before(*last, first.seen) && *last >= FIRST_RELEASE);
+    let not_in = first.not_in.filter(|last| !last.is_followed_by(first.seen) && *last >= FIRST_RELEASE);
     LeastRelease { release: first.seen, not_in }
 }

@@ -86,6 +86,14 @@ impl NameTable {
         self.sentinels.extend(new.cloned().collect::<Vec<_>>());
     }
 
+    /// Adds a number with its names, unless it has some.
+    pub(super) fn insert(&mut self, named: NamedNumber) {
+        if self.name(named.number).is_none() {
+            self.names.push(named);
+            self.names.sort_by_key(|known| known.number);
+        }
+    }
+
     /// The kind of these names.
     pub fn kind(&self) -> Kind {
         self.kind
