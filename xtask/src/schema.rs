@@ -69,7 +69,13 @@ fn of_results(project: &Project) -> Result<[Generated; 2]> {
 }
 
 fn of_findings(project: &Project) -> Result<[Generated; 2]> {
-    page_and_schema(project, "findings", &findings::report::schema(), &findings::reference::codes())
+    page_and_schema(project, "findings", &findings::report::schema(), &findings_reference())
+}
+
+/// Returns the generated part of findings.md: all codes, and the first versions that findings refer to.
+fn findings_reference() -> String {
+    let (codes, versions) = (findings::reference::codes(), findings::first_versions::table());
+    format!("{codes}\n### First versions\n\nThe first versions that findings go by:\n\n{versions}")
 }
 
 fn of_policies(project: &Project) -> Result<[Generated; 2]> {

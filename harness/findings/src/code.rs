@@ -169,6 +169,9 @@ codes! {
     DistributionDiffers = "distribution-differs", Note, "a distribution kernel that differs";
     /// The kernel would refuse a map, a program or the BTF of an object.
     ObjectRefused = "object-refused", Error, "an object that would not load";
+    /// What the object's file leaves open: its loader has to do something before it loads, or only the verifier can tell whether
+    /// the kernel requires CAP_PERFMON.
+    ObjectNote = "object-note", Note, "something that an object leaves open";
     /// An object needs something that the kernel checks in the initial user namespace, where no token applies.
     NotDelegable = "not-delegable", Error, "something that no token can grant";
     /// The object loads, but libbpf drops something that it would otherwise use.

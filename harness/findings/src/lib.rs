@@ -6,6 +6,7 @@
 
 pub mod code;
 pub mod finding;
+pub mod first_versions;
 pub mod fix;
 pub mod guard;
 pub mod input;

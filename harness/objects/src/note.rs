@@ -44,7 +44,7 @@ pub enum Note {
 
 impl Note {
     /// Whether the library refuses to open the object, whatever the program does.
-    pub(crate) const fn prevents_opening(&self) -> bool {
+    pub const fn prevents_opening(&self) -> bool {
         match self {
             Self::Static(_) | Self::LegacyMaps => true,
             Self::UnknownSection(_, _, loader) => matches!(loader.library, Library::Aya),

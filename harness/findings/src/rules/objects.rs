@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_objects::{Library, Loader, Necessity, Object, PredictedAnswer, RequestOwner, loading, needs};
+use harness_frontend::execution_context::{SystemCall, UserNamespace};
+use harness_objects::{Library, Loader, Necessity, Note, Object, PredictedAnswer, RequestOwner, loading, needs};
 use harness_uapi::{
     delegation::numbers,
     names,
-    permission::{Bit, Element},
+    permission::{Bit, Capability, Element, Grant},
     vocabulary::Kind,
 };
 
@@ -25,6 +26,11 @@ pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)], e
     }
     let grant = input::powers(check.configuration, delegation);
     for (name, object) in objects {
+        left_open(check, name, object, &grant);
+        if let Some(cause) = no_token(check, &grant) {
+            without_token(check, (name, object), cause);
+            continue;
+        }
         let loading = loading(object, check.kernel.release.into(), &grant);
         let refused: Vec<&PredictedAnswer> = loading.refused().collect();
         refused.iter().for_each(|answer| refusal(check, name, answer));
@@ -40,6 +46,64 @@ pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)], e
     let others = elsewhere.iter().flat_map(|one| of(std::slice::from_ref(one)));
     let elements: BTreeSet<Element> = of(objects).into_iter().chain(others).collect();
     beyond(check, &delegation.masks(), &elements);
+}
+
+/// Why the processes cannot create a token, as far as the configuration shows; `None` if they can, or need none.
+fn no_token(check: &KernelCheck<'_>, grant: &Grant) -> Option<&'static str> {
+    let (configuration, context) = (check.configuration, &check.configuration.execution_context);
+    if grant.makes_token() || input::is_outside(configuration) {
+        return None;
+    }
+    let causes = [
+        (configuration.bpffs.is_none(), "no bpffs is mounted"),
+        (context.user_namespace.value == UserNamespace::Host, "there is no user namespace of their own"),
+        (input::belongs_to_host(configuration), "the bpffs belongs to the host's user namespace"),
+        (context.refused_calls.contains_key(&SystemCall::Bpf), "bpf(2) is refused"),
+        (context.hides_bpffs.iter().any(|hides| hides.is_certain), "the bpffs cannot be opened"),
+        (!input::capabilities(configuration).contains(&Capability::Bpf), "they lack CAP_BPF"),
+    ];
+    let found = causes.into_iter().find_map(|(holds, cause)| holds.then_some(cause));
+    Some(found.unwrap_or("nothing is delegated"))
+}
+
+/// Reports that nothing of an object loads, by its cause alone: what is delegated plays no part.
+fn without_token(check: &mut KernelCheck<'_>, (name, object): (&str, &Object), cause: &'static str) {
+    let configuration = check.configuration;
+    let message = format!("{name}: nothing of it loads, because the processes cannot create a token: {cause}");
+    let why = "without a token the kernel checks the initial user namespace (bpf_token_create and bpf_token_capable in kernel/bpf/token.c)";
+    let location = configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
+    let location = configuration
+        .execution_context
+        .bounding_set
+        .location
+        .as_ref()
+        .filter(|_| cause.contains("CAP_BPF"))
+        .or(location);
+    let finding = Finding::new(Code::ObjectRefused, message, why).at(location);
+    check.add(finding.advice(format!("let them create a token, as {} needs one", object.loader.library)));
+}
+
+/// Reports what the object's file leaves open, as `caps` does.
+fn left_open(check: &mut KernelCheck<'_>, name: &str, object: &Object, grant: &Grant) {
+    let named = [(name.to_owned(), object.clone())];
+    let location = check.configuration.bpffs.as_ref().map(|bpffs| bpffs.location.clone());
+    for (_, note) in needs(&named, check.kernel.release.into()).notes {
+        let is_told = match note {
+            Note::Verifier(_) => !grant.is_capable(Capability::Perfmon) && grant.makes_token(),
+            Note::Kconfig | Note::NoTypes | Note::Pinned(_) | Note::OwnCount(..) | Note::NeedsTypes(..) => false,
+            _ => true,
+        };
+        if !is_told {
+            continue;
+        }
+        let (code, level) = match note.prevents_opening() {
+            true => (Code::ObjectRefused, Level::Error),
+            false => (Code::ObjectNote, Level::Note),
+        };
+        let why = "by the object's file alone (`caps` lists all that it needs)";
+        let finding = Finding::new(code, format!("{name}: {note}"), why).of_level(level).at(location.as_ref());
+        check.add(finding);
+    }
 }
 
 /// Reports a part of an object that the kernel refuses.
