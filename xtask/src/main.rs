@@ -77,7 +77,7 @@ enum Verb {
 }
 
 /// The order of verbs in help texts and manual pages, most used first.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "run",
     "report",
     "test",
@@ -90,6 +90,7 @@ const ORDER: [&str; 25] = [
     "validate",
     "convert",
     "caps",
+    "grants",
     "schema",
     "codegen",
     "setup",

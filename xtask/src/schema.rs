@@ -26,7 +26,8 @@ use crate::{
 
 /// Write the JSON Schemas of scenarios, results, differences, findings, and the guard's policies and log, and the generated parts of pages in docs/
 ///
-/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, attacks.md, signing.md, results.md, findings.md and guard-policy.md.
+/// Pages: commands.md, scenario-reference.md, scenarios.md, differences.md, attacks.md, signing.md, results.md, findings.md, guard-policy.md and
+/// what-a-token-grants.md.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -51,6 +52,7 @@ fn generate(project: &Project, command: Command) -> Result<Vec<Generated>> {
     generated.extend(of_results(project)?);
     generated.extend(of_findings(project)?);
     generated.extend(of_policies(project)?);
+    generated.extend(of_grants(project)?);
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
     let path = project.root().join("docs/guard-log.schema.json");
@@ -70,6 +72,10 @@ fn of_results(project: &Project) -> Result<[Generated; 2]> {
 
 fn of_findings(project: &Project) -> Result<[Generated; 2]> {
     page_and_schema(project, "findings", &findings::report::schema(), &findings_reference())
+}
+
+fn of_grants(project: &Project) -> Result<[Generated; 2]> {
+    page_and_schema(project, "what-a-token-grants", &findings::grants::schema(), &findings::grants::page())
 }
 
 /// Returns the generated part of findings.md: all codes, and the first versions that findings refer to.

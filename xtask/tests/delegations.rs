@@ -293,3 +293,20 @@ fn a_list_does_not_take_the_file_behind_it() {
     let object = outside("validate --object sound.service");
     assert!(object.err.contains("no FILE to check"), "{object:?}");
 }
+
+#[test]
+fn what_a_token_grants_is_said_in_words_and_held_against_a_threshold() {
+    compare_call("grants", "grants sound.service --kernel 6.12 6.1-debian");
+    compare_call("grants_above_threshold", "grants sound.service --kernel 6.12 --threshold 0.4");
+    assert_eq!(call("grants sound.service --kernel 6.12 --threshold 0.5").code, Some(0));
+    assert_eq!(call("grants plain.service").code, Some(4));
+    assert_eq!(call("grants sound.service --threshold 11").code, Some(2));
+    let added = call("validate sound.service --grants --kernel 6.12").out;
+    assert!(added.ends_with(&call("grants sound.service --kernel 6.12").out), "{added}");
+    let json = call("grants sound.service --format json --kernel 7.3");
+    let schema = fs::read_to_string(project().join("docs/what-a-token-grants.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert!(validator.is_valid(&document), "{document}");
+    assert_eq!(document["configurations"][0]["kernels"][0]["exposure"], 0.5);
+}

@@ -14,6 +14,7 @@ mod convert;
 pub mod diagnostic;
 mod diff;
 pub mod exit;
+mod grants;
 mod known_kernels;
 mod order;
 mod output;
@@ -44,6 +45,7 @@ pub enum Verb {
     Validate(validate::Args),
     Convert(convert::Args),
     Caps(caps::Args),
+    Grants(grants::Args),
     Setup(setup::Args),
 }
 
@@ -61,6 +63,7 @@ impl Verb {
             Self::Validate(args) => validate::run(args, context),
             Self::Convert(args) => convert::run(args, context),
             Self::Caps(args) => caps::run(args, context),
+            Self::Grants(args) => grants::run(args, context),
             Self::Setup(args) => setup::run(args),
         }
     }

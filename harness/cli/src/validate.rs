@@ -23,7 +23,7 @@ use crate::{
     bpf_objects::{self, LoaderOption},
     candidates, configurations, diagnostic, exit,
     exit::Wrong,
-    known_kernels, order,
+    grants, known_kernels, order,
     proving::Proving,
     screen::{self, print},
 };
@@ -84,6 +84,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 
+    /// Also show what each token grants, as `grants` does; only in text for people
+    #[arg(long)]
+    grants: bool,
+
     /// Apply fixes that grant what is written and nothing else, then report the remaining findings
     #[arg(long)]
     fix: bool,
@@ -140,6 +144,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return Ok(exit::NOTHING_SELECTED.into());
     }
     print_reports(&reports, args.format)?;
+    if args.grants && args.format == Format::Human {
+        print_grants(&reports, &context.kernels)?;
+    }
     if reports.iter().any(ConfigurationReport::is_contradicted) {
         return Ok(exit::FAILED.into());
     }
@@ -262,6 +269,16 @@ fn print_reports(reports: &[ConfigurationReport], format: Format) -> Result<()> 
         Format::Sarif => print(&(report::log(reports, env!("CARGO_PKG_VERSION"))? + "\n")),
         Format::Github => reports.iter().try_for_each(|report| print(&report::annotations(report))),
     }
+}
+
+/// Prints what the configurations grant whose values are all known.
+fn print_grants(reports: &[ConfigurationReport], kernels: &[KernelFacts]) -> Result<()> {
+    for report in reports.iter().filter(|report| !report.is_open()) {
+        let Some(configuration) = &report.configuration else { continue };
+        let granted = grants::of(configuration, kernels);
+        print(&screen::wrapped(&grants::shown(report.name(), &granted, kernels)))?;
+    }
+    Ok(())
 }
 
 fn print_for_people(report: &ConfigurationReport) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod code;
 pub mod finding;
 pub mod first_versions;
 pub mod fix;
+pub mod grants;
 pub mod guard;
 pub mod input;
 pub mod reference;
