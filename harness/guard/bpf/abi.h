@@ -189,11 +189,15 @@ struct guard_image {
 #define GUARD_MAGIC 0x67667062 /* "bpfg" */
 
 /* Map `incoming`: one value, mapped into the memory of whoever asks for a reload. Whoever asks for the map's descriptor while
- * it is ready has it judged: the answer is that of the call. */
+ * it is ready has it judged: EPERM if it is refused. */
 struct guard_incoming {
 	__u32 ready;
 	/* In bytes. PKCS #7, DER, detached. */
 	__u32 signature_size;
+	/* The answer: GUARD_NO_REASON, or why it is refused, and `what` of that record. */
+	__u32 reason; /* enum guard_reason */
+	__u32 reserved;
+	__u64 what;
 	__u8 signature[GUARD_SIGNATURE];
 	struct guard_image image;
 };

@@ -367,8 +367,7 @@ int BPF_PROG(guard_reload, struct bpf_map *map)
 {
 	struct event event = {};
 	struct guard_incoming *asked, *copy;
-	__u32 zero = 0, rest;
-	int error;
+	__u32 zero = 0;
 
 	if (is_off() || own_access(map->id) != GUARD_OWN_FOR_ROOT || !is_root())
 		return 0;
@@ -379,13 +378,13 @@ int BPF_PROG(guard_reload, struct bpf_map *map)
 	if (__sync_lock_test_and_set(&state.reloading, 1))
 		return -EBUSY;
 	start_event(&event, GUARD_HOOK_RELOAD);
-	error = judge(&event, asked, copy);
+	judge(&event, asked, copy);
 	write_record(&event, NULL);
+	asked->reason = event.reason;
+	asked->what = event.what;
+	asked->ready = 0;
 	state.reloading = 0;
-	/* The verifier of 6.12 forgets what it knows of a number that is negated. */
-	rest = 4095 - error;
-	barrier_var(rest);
-	return (int)(rest & 4095) - 4095;
+	return returned(&event);
 }
 
 /* --- tokens --- */

@@ -3,7 +3,7 @@
 #ifndef GUARD_RECORD_H
 #define GUARD_RECORD_H
 
-#define EPERM 1
+enum { EPERM = 1, EBUSY = 16 };
 
 static __always_inline void count(__u8 hook, __u8 verdict, bool recorded)
 {

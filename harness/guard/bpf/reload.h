@@ -10,8 +10,8 @@ extern struct bpf_key *bpf_lookup_system_key(__u64 id) __ksym __weak;
 extern void bpf_key_put(struct bpf_key *key) __ksym __weak;
 extern int bpf_verify_pkcs7_signature(struct bpf_dynptr *data, struct bpf_dynptr *signature, struct bpf_key *keyring) __ksym __weak;
 
-/* What the call answers that asked. */
-enum { EINVAL = 22, EBUSY = 16, ENOEXEC = 8, E2BIG = 7, ESTALE = 116, EKEYREJECTED = 129 };
+/* What this calls an error that the kernel's own check does not name. */
+enum { EINVAL = 22, EKEYREJECTED = 129 };
 
 /* Copies what `incoming` holds, so that nobody can change it any more. */
 static __always_inline bool take(struct guard_incoming *incoming, struct guard_incoming *judged)
@@ -105,44 +105,34 @@ static __always_inline bool write_policy(struct guard_image *image, __u32 genera
 	return !filling.failed;
 }
 
-/* Judges what `incoming` holds, and puts it in force; returns the error of the call, positive. */
-static __always_inline int judge(struct event *event, struct guard_incoming *incoming, struct guard_incoming *judged)
+/* Judges what `incoming` holds, and puts it in force unless it is refused. */
+static __always_inline void judge(struct event *event, struct guard_incoming *incoming, struct guard_incoming *judged)
 {
 	const struct guard_settings *now = settings_of(state.generation);
 	struct guard_settings *then = &judged->image.policy.settings;
 	int error;
 
-	if (!take(incoming, judged))
-		return EINVAL;
-	incoming->ready = 0;
+	if (!take(incoming, judged)) {
+		refuse_whatever(event, GUARD_IMAGE_FORMAT, 0);
+		return;
+	}
 	error = check_signature(judged);
-	if (error) {
+	if (error)
 		refuse_whatever(event, GUARD_IMAGE_SIGNATURE, error);
-		return error > 0 && error < 4096 ? error : EKEYREJECTED;
-	}
-	if (judged->image.magic != GUARD_MAGIC || then->abi != GUARD_ABI) {
+	else if (judged->image.magic != GUARD_MAGIC || then->abi != GUARD_ABI)
 		refuse_whatever(event, GUARD_IMAGE_FORMAT, then->abi);
-		return EINVAL;
-	}
-	if (!is_for_this_kernel(&judged->image)) {
+	else if (!is_for_this_kernel(&judged->image))
 		refuse_whatever(event, GUARD_IMAGE_KERNEL, 0);
-		return ENOEXEC;
-	}
-	if (then->reload != constants.settings.reload || then->self_protection != constants.settings.self_protection) {
+	else if (then->reload != constants.settings.reload || then->self_protection != constants.settings.self_protection)
 		refuse_whatever(event, GUARD_IMAGE_FIXED, 0);
-		return EINVAL;
-	}
-	if (then->revision <= now->revision) {
+	else if (then->revision <= now->revision)
 		refuse_whatever(event, GUARD_IMAGE_REVISION, then->revision);
-		return ESTALE;
-	}
-	if (!write_policy(&judged->image, state.generation + 1)) {
+	else if (!write_policy(&judged->image, state.generation + 1))
 		refuse_whatever(event, GUARD_IMAGE_FORMAT, then->abi);
-		return E2BIG;
-	}
+	if (event->verdict == GUARD_DENIED)
+		return;
 	event->what = then->revision;
 	__sync_fetch_and_add(&state.generation, 1);
-	return 0;
 }
 
 #endif

@@ -59,7 +59,7 @@ pub enum LoadError {
     NoReload,
     /// The guard refused to put another policy in force.
     #[error("the guard does not take the policy: {0}; the one in force stays")]
-    Refused(&'static str),
+    Refused(String),
     /// Too many programs are attached to the same hook.
     #[error(
         "{step}: the hook is full: the kernel runs at most 38 BPF programs for a function (36 since 7.3), and others are attached \

@@ -72,8 +72,9 @@ impl<T: Shared> Drop for Mapped<T> {
     }
 }
 
-/// Writes the only value of an array map that can be mapped: first all behind its first four bytes, then these.
-pub(crate) fn write_value(map: BorrowedFd<'_>, value: &[u8]) -> Result<(), Errno> {
+/// Writes the only value of an array map that can be mapped, first all behind its first four bytes, then these; has it looked at,
+/// and returns what stands there afterwards, as long as the value.
+pub(crate) fn exchange<T>(map: BorrowedFd<'_>, value: &[u8], look: impl FnOnce() -> T) -> Result<(T, Vec<u8>), Errno> {
     let (first, rest) = value.split_first_chunk().ok_or(Errno::INVAL)?;
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping, at an address of the kernel's choice.
@@ -83,8 +84,15 @@ pub(crate) fn write_value(map: BorrowedFd<'_>, value: &[u8]) -> Result<(), Errno
     unsafe {
         ptr::copy_nonoverlapping(rest.as_ptr(), memory.cast::<u8>().add(first.len()), rest.len());
         (*memory.cast::<AtomicU32>()).store(u32::from_ne_bytes(*first), Ordering::SeqCst);
-        rustix::mm::munmap(memory, value.len())
     }
+    let looked = look();
+    let mut after = vec![0; value.len()];
+    // SAFETY: as above; nobody uses the mapping any more.
+    unsafe {
+        ptr::copy_nonoverlapping(memory.cast(), after.as_mut_ptr(), after.len());
+        rustix::mm::munmap(memory, value.len())?;
+    }
+    Ok((looked, after))
 }
 
 impl State {

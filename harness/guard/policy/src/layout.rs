@@ -438,8 +438,15 @@ pub const IMAGE_FIELDS: &[Field] = &fields([
 ]);
 
 /// The members of `struct guard_incoming`.
-pub const INCOMING_FIELDS: &[Field] =
-    &fields([("ready", 4), ("signature_size", 4), ("signature", SIGNATURE), ("image", sum(IMAGE_FIELDS))]);
+pub const INCOMING_FIELDS: &[Field] = &fields([
+    ("ready", 4),
+    ("signature_size", 4),
+    ("reason", 4),
+    ("reserved", 4),
+    ("what", 8),
+    ("signature", SIGNATURE),
+    ("image", sum(IMAGE_FIELDS)),
+]);
 
 /// How an image begins.
 pub const MAGIC: &[u8; 4] = b"bpfg";
