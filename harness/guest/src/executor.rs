@@ -286,6 +286,9 @@ impl Executor<'_> {
             Call::Attack(way) => {
                 operation::attack::make(*way, job.target.as_deref()).map_err(|error| error.to_string())
             }
+            Call::Reload(reload) => {
+                operation::reload::make(reload, job.target.is_none()).map_err(|error| error.to_string())
+            }
             call => operation::attempt(call, handles, own, job.extent).map_err(|error| error.to_string()),
         };
         Ok(match made {

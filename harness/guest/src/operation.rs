@@ -6,6 +6,7 @@ mod elements;
 mod info;
 mod load;
 mod objects;
+pub(crate) mod reload;
 mod result;
 mod several;
 mod signed;
@@ -99,7 +100,9 @@ pub(crate) fn attempt(
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
         Call::Several(calls) => several::make(calls, handles, own, extent),
-        Call::Object(_) | Call::Attack(_) | Call::Exit | Call::Sabotage(_) => Err(OperationError::NotForExecutor),
+        Call::Object(_) | Call::Attack(_) | Call::Reload(_) | Call::Exit | Call::Sabotage(_) => {
+            Err(OperationError::NotForExecutor)
+        }
     }
 }
 

@@ -121,13 +121,14 @@ impl Pass<'_> {
             }
             (Call::Sabotage(_), _) => Err(unobtainable("a control", "sabotage has none")),
             (Call::Attack(_), Kind::Container) => Err(unobtainable("a control in a container", "only root attacks")),
+            (Call::Reload(_), Kind::Container) => Err(unobtainable("a control in a container", "only root reloads")),
             _ => self.gather(attempt),
         }
     }
 
     /// Returns what an attack is aimed at: a control leaves the guard alone.
     fn target_of(&self, attempt: &Attempt) -> Option<Box<Target>> {
-        let guard = self.guard.as_ref().filter(|_| matches!(attempt.call, Call::Attack(_)))?;
+        let guard = self.guard.as_ref().filter(|_| matches!(attempt.call, Call::Attack(_) | Call::Reload(_)))?;
         Some(Box::new(guard.target()))
     }
 

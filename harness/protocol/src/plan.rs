@@ -10,6 +10,7 @@ mod guard;
 mod lsm;
 mod names;
 mod object;
+mod reload;
 mod restriction;
 mod saved_objects;
 mod shared;
@@ -37,6 +38,7 @@ pub use call::{
 pub use guard::{GUARD_PROGRAM, Guard, GuardMode, Reader};
 pub use lsm::LsmHook;
 pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
+pub use reload::Reload;
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
 pub use shared::GlobalEffect;
 pub use signature::{Keyring, OWN_CERTIFICATE, Signature, SigningKey};

@@ -21,7 +21,7 @@ pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgCode, ProgStreamRead, TaskFdQuery,
 };
-pub use system::{Attack, PerfEventOpen, PerfQuery, SocketAttach, SocketBind, SysctlWrite, Unflagged};
+pub use system::{Attack, PerfEventOpen, PerfQuery, Reload, SocketAttach, SocketBind, SysctlWrite, Unflagged};
 
 /// The keys that every operation has, and those that several have.
 #[derive(Clone, Copy, Debug)]
@@ -293,6 +293,9 @@ attempts! {
     /// that the guard's policy refuses follows each: the canary, which shows whether the guard is still in force. The control
     /// attacks something of the same kind that is not the guard's.
     Attack => "attack",
+    /// Puts another policy in the place of the one in force, as root in the initial namespaces (`by = "host"`). The guard must be
+    /// pinned or early, and its policy have `reload`. The control makes the same calls with a map that is not the guard's.
+    Reload => "reload",
     /// Ends the actor's process, which can make no later attempts. The objects that it saved remain.
     Exit => "exit",
 }

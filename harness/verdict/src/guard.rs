@@ -94,7 +94,7 @@ fn reason(line: &Line) -> Option<String> {
         RecordedReason::ImageRevision => "the policy's revision".to_owned(),
         RecordedReason::ImageKernel => "a policy for another kernel".to_owned(),
         RecordedReason::ImageFormat => "not a policy of this version".to_owned(),
-        RecordedReason::ImageFixed => "a policy that changes who may reload".to_owned(),
+        RecordedReason::ImageFixed => "a policy that changes who may reload, or self-protection".to_owned(),
     })
 }
 

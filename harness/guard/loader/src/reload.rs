@@ -29,7 +29,7 @@ pub fn reload(image: &Image, signature: &[u8]) -> Result<(), LoadError> {
     }
     // What another process has left there is judged now, and the answer is not ours.
     let map = query::map_by_id(id).or_else(|_| query::map_by_id(id)).map_err(not_opened)?;
-    let asked = exchange(map.as_fd(), &value(image, signature), || query::map_by_id(id));
+    let asked = exchange(map.as_fd(), &image.incoming(signature), || query::map_by_id(id));
     match asked.map_err(|errno| failed(errno.into()))? {
         (Ok(_), _) => Ok(()),
         (Err(error), after) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -44,22 +44,6 @@ pub fn reload(image: &Image, signature: &[u8]) -> Result<(), LoadError> {
 fn place(name: &str) -> (usize, usize) {
     let field = INCOMING_FIELDS.iter().find(|field| field.name == name).expect("a member of the structure");
     (field.offset, field.size)
-}
-
-fn value(image: &Image, signature: &[u8]) -> Vec<u8> {
-    let mut value = vec![0; INCOMING_FIELDS.iter().map(|field| field.size).sum()];
-    let size = u32::try_from(signature.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let parts: [(&str, &[u8]); 4] = [
-        ("ready", &1_u32.to_le_bytes()),
-        ("signature_size", &size),
-        ("signature", signature),
-        ("image", image.bytes()),
-    ];
-    for (name, part) in parts {
-        let (start, _) = place(name);
-        value[start..start + part.len()].copy_from_slice(part);
-    }
-    value
 }
 
 fn number(value: &[u8], name: &str) -> u64 {
@@ -128,7 +112,7 @@ mod tests {
         assert!(text(Reason::ImageSignature, 12).contains("Cannot allocate memory"));
         assert!(text(Reason::ImageKernel, 0).contains("for another kernel"));
         assert!(text(Reason::NoReason, 0).contains("only root"));
-        let mut value = value(&image, b"signed");
+        let mut value = image.incoming(b"signed");
         assert_eq!((number(&value, "ready"), number(&value, "signature_size")), (1, 6));
         let (start, _) = place("what");
         value[start] = 9;

@@ -75,6 +75,24 @@ impl Image {
         (bytes.len() == IMAGE_SIZE && bytes.starts_with(MAGIC)).then_some(Self { bytes })
     }
 
+    /// Returns what is written into the map of a reload, `struct guard_incoming`: the image and its signature, ready to be judged.
+    /// A signature that is too long is cut, and so no right one.
+    pub fn incoming(&self, signature: &[u8]) -> Vec<u8> {
+        let signature = &signature[..signature.len().min(layout::SIGNATURE)];
+        let mut value = vec![0; layout::INCOMING_FIELDS.iter().map(|field| field.size).sum()];
+        let size = u32::try_from(signature.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let mut put = |name: &str, part: &[u8]| {
+            let field = layout::INCOMING_FIELDS.iter().find(|field| field.name == name);
+            let start = field.expect("a member of the structure").offset;
+            value[start..start + part.len()].copy_from_slice(part);
+        };
+        put("ready", &1_u32.to_le_bytes());
+        put("signature_size", &size);
+        put("signature", signature);
+        put("image", &self.bytes);
+        value
+    }
+
     /// Returns its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

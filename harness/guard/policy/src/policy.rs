@@ -166,7 +166,7 @@ impl std::fmt::Display for Cgroup {
 }
 
 impl Rule {
-    /// The number of entries that it has in the map `rules`: one for each combination of a range of user ids, a range
+    /// The number of entries that it has among `rules`: one for each combination of a range of user ids, a range
     /// of login user ids, a cgroup and a loader.
     pub fn entries(&self) -> usize {
         let lists = [self.uid.len(), self.loginuid.len(), self.cgroups.len(), self.loaders.len()];

@@ -118,7 +118,7 @@ impl Window {
             }
         }
         let is_noticed = !witnessed.records.is_empty() || self.calls > 0;
-        if let (Call::Attack(_), Some(answer), false) = (&attempt.call, answer, witnessed.denied)
+        if let (Call::Attack(_) | Call::Reload(_), Some(answer), false) = (&attempt.call, answer, witnessed.denied)
             && is_refusal_by_the_guard(answer)
         {
             return Err(WindowError::Unrecorded);

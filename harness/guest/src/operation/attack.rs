@@ -14,6 +14,9 @@ use harness_protocol::{
     plan::{Attack, AttackTarget},
 };
 
+pub(crate) use objects::open;
+pub(crate) use stand_in::id_of;
+
 use super::result::{AttemptResult, OperationError, stepped};
 use crate::{error::SysError, target::Target};
 use stand_in::StandIn;

@@ -11,8 +11,11 @@ pub(crate) fn check(spec: &Spec, problems: &mut Problems<'_>) {
     let key_path = KeyPath::default().key("attempt");
     let all_known = problems.is_whole(&KeyPath::default().key("vm"));
     for (index, attempt) in spec.attempt.iter().enumerate() {
-        let Attempt::Attack(op) = attempt else { continue };
         let key_path = key_path.index(index);
+        if matches!(attempt, Attempt::Reload(_)) && all_known {
+            check_reload(spec, &key_path, problems);
+        }
+        let Attempt::Attack(op) = attempt else { continue };
         let lacking = match (&spec.vm.guard, op.way.target()) {
             (None, _) => Some(("there is no guard to attack", "add `[vm] guard`")),
             (Some(guard), AttackTarget::Pins) if !guard.pinned && !guard.early => {
@@ -36,5 +39,13 @@ pub(crate) fn check(spec: &Spec, problems: &mut Problems<'_>) {
                 advice,
             );
         }
+    }
+}
+
+/// A guard that is neither pinned nor early does not say which of its maps a reload is asked by.
+fn check_reload(spec: &Spec, key_path: &KeyPath, problems: &mut Problems<'_>) {
+    if !spec.vm.guard.as_ref().is_some_and(|guard| guard.pinned || guard.early) {
+        let advice = "add `[vm] guard` with `pinned = true` or `early = true`";
+        problems.advise(key_path, "there is no guard whose policy can be reloaded", advice);
     }
 }

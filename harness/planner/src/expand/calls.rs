@@ -82,6 +82,7 @@ pub(crate) fn make(
         Attempt::SocketAttach(op) => context.socket_attach(op, current),
         Attempt::SocketBind(op) => Some(system::socket_bind(op)),
         Attempt::Attack(op) => context.attack(op, current),
+        Attempt::Reload(op) => context.reload(op, current),
         Attempt::Exit(_) => context.exit(current),
     }
 }

@@ -51,7 +51,7 @@ ways! {
     ProgById => "prog_by_id", Objects;
     /// `BPF_MAP_GET_FD_BY_ID` of each map.
     MapById => "map_by_id", Objects;
-    /// `BPF_MAP_UPDATE_ELEM` of the policy's first rule, with zeros.
+    /// `BPF_MAP_UPDATE_ELEM` of the policy, with zeros.
     MapUpdate => "map_update", Objects;
     /// `mmap(2)` of the rings, and a store of the position up to which they are read, as it is.
     RingMmap => "ring_mmap", Objects;

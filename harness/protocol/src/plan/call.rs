@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     mount_option::MountOption,
     plan::{
-        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Signature, Verify,
+        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Reload, Signature, Verify,
         saved_objects::{SavedObjects, saved_objects},
         target::LinkTarget,
         token_command::TokenCommand,
@@ -416,6 +416,8 @@ calls! {
     } => "socket_attach", objects(prog), global_effect(None);
     /// An attack on the scenario's guard. Its control attacks something of the same kind that is not the guard's.
     Attack(way: Attack) => "attack", global_effect(None);
+    /// A reload of the guard's policy. Its control makes the same calls with a map that is not the guard's.
+    Reload(reload: Reload) => "reload", global_effect(None);
     /// Ends the process that plays the actor. A control does nothing, because its process plays other actors as well.
     Exit => "exit", global_effect(None);
     /// Several calls, one after the other, whose errnos (0 for success) are the answer's detail. For tests that need many
@@ -432,6 +434,7 @@ impl Call {
         match self {
             Self::Object(load) => load.files().map(String::as_str).collect(),
             Self::ProgLoad { signature: Some(signature), .. } => signature.files().collect(),
+            Self::Reload(reload) => vec![&reload.file],
             _ => Vec::new(),
         }
     }
@@ -450,6 +453,7 @@ impl Call {
                 | Self::SocketBind { .. }
                 | Self::SocketAttach { .. }
                 | Self::Attack(_)
+                | Self::Reload(_)
                 | Self::Exit
                 | Self::Sabotage(_)
         )

@@ -73,6 +73,17 @@ operation! {
 }
 
 operation! {
+    /// The keys of `reload`.
+    Reload {
+        /// The text of the other policy. It cannot name kfuncs or targets, whose ids are those of one kernel.
+        pub policy: String,
+        /// Whose signature it has; by default it has none.
+        #[serde(default)]
+        pub signature: Option<plan::SigningKey>,
+    }
+}
+
+operation! {
     /// The keys of `attack`.
     Attack {
         /// How.

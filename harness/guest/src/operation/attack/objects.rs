@@ -17,8 +17,8 @@ use crate::{
     target::Target,
 };
 
-/// The map of the policy's rules, which nobody may write once the guard is in force.
-const RULES: &str = "rules";
+/// The map of the policy, which nobody may write once the guard is in force.
+const POLICIES: &str = "policies";
 /// The rings of records.
 const RINGS: [&str; 2] = ["denials", "calls"];
 /// What libbpf calls the map of the programs' variables: the object's name and the section.
@@ -42,7 +42,7 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     let opened: Vec<OwnedFd> = opened.into_iter().flatten().collect();
     match (way, refused) {
         (_, refused) if refused == all => Err(errors.swap_remove(0).expect_err("it is among the errors")),
-        (Attack::MapUpdate, _) => update(named(&opened, target, RULES)?),
+        (Attack::MapUpdate, _) => update(named(&opened, target, POLICIES)?),
         (Attack::MapMmap, _) => disarm(named(&opened, target, VARIABLES)?),
         (Attack::RingMmap, _) => {
             RINGS.iter().try_for_each(|ring| move_position(named(&opened, target, ring)?))?;
@@ -53,7 +53,7 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     }
 }
 
-pub(super) fn open(command: u32, id: u32) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(command: u32, id: u32) -> Result<OwnedFd, Errno> {
     #[allow(unsafe_code)]
     // SAFETY: these commands take an id, no buffers, and return a new descriptor.
     unsafe {

@@ -140,6 +140,6 @@ pub(super) fn lsm_link(hook: u32, body: &[u64]) -> Result<(OwnedFd, OwnedFd), Sy
     Ok((program, link))
 }
 
-pub(super) fn id_of(object: &OwnedFd, field: &str) -> Result<u32, SysError> {
+pub(crate) fn id_of(object: &OwnedFd, field: &str) -> Result<u32, SysError> {
     Ok(number_of(&pseudofile::read(&format!("/proc/self/fdinfo/{}", object.as_raw_fd()))?, field))
 }
