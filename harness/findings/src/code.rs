@@ -205,6 +205,9 @@ codes! {
     /// The policy switches the guard's self-protection and its hard rule off. That is for tests, which show what an attack does
     /// without them: root can remove the guard.
     UnprotectedGuard = "unprotected-guard", Warning, "a guard that does not protect itself";
+    /// Root can put any policy in the place of this one while the machine runs: no signature is asked for. That is for tests, and for
+    /// machines whose root is trusted.
+    ReloadByRoot = "reload-by-root", Warning, "a policy that root can replace";
     /// The guard refuses a program, a map or a call by which libbpf loads and attaches an object. It is an error if root in the
     /// initial user namespace is refused, a warning while the mode is audit, and a note if only others are refused, for each
     /// rule one of those whom it takes.

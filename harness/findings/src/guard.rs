@@ -76,6 +76,7 @@ fn code(kind: FindingKind) -> Code {
         FindingKind::AllowsEverything => Code::AllowsEverything,
         FindingKind::IdentityByInode => Code::IdentityByInode,
         FindingKind::Unprotected => Code::UnprotectedGuard,
+        FindingKind::ReloadByRoot => Code::ReloadByRoot,
         FindingKind::NameNotOnKernel => Code::NameNotOnKernel,
     }
 }

@@ -34,13 +34,15 @@ pub enum FindingKind {
     IdentityByInode,
     /// The guard does not protect itself.
     Unprotected,
+    /// Root can put another policy in its place.
+    ReloadByRoot,
     /// A kernel does not have a name.
     NameNotOnKernel,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RuleNeverReached,
         Self::UnusedProfile,
         Self::AllowsLsmPrograms,
@@ -50,6 +52,7 @@ impl FindingKind {
         Self::AllowsEverything,
         Self::IdentityByInode,
         Self::Unprotected,
+        Self::ReloadByRoot,
         Self::NameNotOnKernel,
     ];
 
@@ -65,6 +68,7 @@ impl FindingKind {
             Self::AllowsEverything => "allows-everything",
             Self::IdentityByInode => "identity-by-inode",
             Self::Unprotected => "unprotected-guard",
+            Self::ReloadByRoot => "reload-by-root",
             Self::NameNotOnKernel => "name-not-on-kernel",
         }
     }
@@ -99,6 +103,7 @@ const PROG_LOAD: u32 = 5;
 /// Returns what to look at, in the order of rules and profiles.
 pub fn findings(policy: &Policy) -> Vec<Finding> {
     let mut findings: Vec<Finding> = policy.guard.unprotected.iter().map(unprotected).collect();
+    findings.extend(policy.guard.by_root.iter().map(by_root));
     findings.extend(policy.loaders.iter().filter(|loader| loader.identity == Identity::Inode).map(by_inode));
     findings.extend(policy.rules.iter().filter_map(|rule| never_reached(policy, rule)));
     findings.extend(policy.rules.iter().filter_map(allows_everything));
@@ -220,6 +225,16 @@ fn unprotected(span: &Range<usize>) -> Finding {
         why: "root can remove its pins, unmount its bpffs, open its maps and programs, end its processes, and attach tracing \
               programs to the functions that decide",
         advice: "leave out `self_protection`: it is for tests only".to_owned(),
+    }
+}
+
+fn by_root(span: &Range<usize>) -> Finding {
+    Finding {
+        kind: FindingKind::ReloadByRoot,
+        span: span.clone(),
+        message: "root can put any policy in the place of this one".to_owned(),
+        why: "no signature is asked for, so whoever gets to be root on this machine decides what the policy is",
+        advice: "name the keyring that has your key, such as `reload = \"builtin\"`, or leave `reload` out".to_owned(),
     }
 }
 

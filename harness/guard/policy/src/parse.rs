@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     bits::Bits,
-    file::{GuardKeys, Identity, LoaderKeys, PolicyKeys, ProfileKeys, RuleKeys},
+    file::{GuardKeys, Identity, LoaderKeys, PolicyKeys, ProfileKeys, Reload, RuleKeys},
     finding::{Finding, findings},
     group,
     layout::{ANY_LOADER, BITS, CGROUP_DEPTH, CGROUP_NAME, FILE_NAME, MOST_CGROUPS, MOST_RULES},
@@ -139,6 +139,7 @@ impl Reader<'_> {
             on_failure: keys.on_failure,
             unprotected: (!keys.self_protection).then(|| self.root.span_of(&path.key("self_protection"))),
             reload: keys.reload,
+            by_root: (keys.reload == Reload::Root).then(|| self.root.span_of(&path.key("reload"))),
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Guard {
     pub unprotected: Option<Range<usize>>,
     /// Who may put another policy in its place.
     pub reload: Reload,
+    /// The bytes of that value, if it is that root may; `None` otherwise.
+    pub by_root: Option<Range<usize>>,
 }
 
 /// A set of what is allowed.

@@ -43,10 +43,11 @@ fn a_rule_is_never_reached_if_one_before_it_takes_all_its_calls() {
 
 #[test]
 fn what_has_no_effect_or_gets_past_the_guard_is_found() {
-    let text = "[guard]\nself_protection = false\n[profiles.open]\nprogs = 'any'\nhelpers = 'any'\ntargets = 'any'\nmodules = true\n\
+    let text = "[guard]\nself_protection = false\nreload = 'root'\n[profiles.open]\nprogs = 'any'\nhelpers = 'any'\ntargets = 'any'\nmodules = true\n\
                 [profiles.idle]\n[[rule]]\nprofile = 'open'\n[[rule]]\nuid = 0\nallow = true\n";
     let expected = [
         ("unprotected-guard", "false"),
+        ("reload-by-root", "'root'"),
         ("rule-never-reached", "[[rule]]"),
         ("allows-everything", "[[rule]]"),
         ("unused-profile", "[profiles.idle]"),
