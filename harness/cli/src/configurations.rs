@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use harness_frontend::{Configuration, Frontend, Names, Sources, SystemdRelease, source::MOST_BYTES};
+use harness_frontend::{
+    Configuration, Frontend, Names, NotRead, Sources, SystemdRelease, mentioned, not_read, source::MOST_BYTES,
+};
 use harness_runner::unit_files;
 use harness_uapi::vocabulary::KnownNames;
 
@@ -23,7 +25,7 @@ pub(crate) fn names(known: &KnownNames) -> Names<'_> {
 /// Reads the configurations in a file that concern a delegation.
 ///
 /// # Errors
-/// If its front-end is unknown, or it is not in the front-end's language.
+/// If its front-end is unknown, it is not in the front-end's language, or it may have a delegation that is not read.
 pub(crate) fn read(sources: &Sources, from: Option<Frontend>, names: &Names<'_>) -> Result<Vec<Configuration>> {
     let label = sources.get(0).label();
     let unknown = || {
@@ -35,10 +37,17 @@ pub(crate) fn read(sources: &Sources, from: Option<Frontend>, names: &Names<'_>)
             kinds.concat()
         ))
     };
+    let refused = |why: NotRead| Wrong::input(anyhow!("{label}: {why}"));
+    if let Some(why) = not_read(sources.get(0)).filter(|_| from.is_none()) {
+        return Err(refused(why));
+    }
     let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
     let mut configurations = harness_frontend::read(frontend, sources, names).map_err(Wrong::input)?;
     configurations.retain(concerns_a_delegation);
-    Ok(configurations)
+    match mentioned(sources.get(0)).filter(|_| configurations.is_empty()) {
+        Some(why) => Err(refused(why)),
+        None => Ok(configurations),
+    }
 }
 
 /// Whether there is something to check: a unit may have nothing to do with BPF.

@@ -2,7 +2,7 @@
 
 mod proof;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
@@ -12,6 +12,7 @@ use harness_findings::{
     guard::{self, Policy},
     input::{CheckInput, KernelFacts},
     report::{self, ConfigurationReport, KernelReport},
+    trial,
 };
 use harness_frontend::{Frontend, Sources};
 use harness_objects::{Named, Object};
@@ -31,12 +32,14 @@ use crate::{
 /// Check units, instance configurations and mount lines that delegate BPF to a container, and policies of the guard
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-A FILE is a systemd unit (with the drop-ins in FILE.d), a systemd-run command, the YAML of an
-Incus or LXD instance or profile, an fstab or mount command, mountinfo, the output of `bpftool
-token list --json`, or a policy of the guard (NAME.guard.toml); `-` is standard input. Without
---prove nothing is built, booted or fetched, and no privilege is needed. With --prove a real
-systemd starts a service in a VM, and everything else is tried in a container like the one its
-front-end creates; policies are not tried.
+A FILE is a systemd unit (with its drop-ins), a systemd-run command, the YAML of an Incus or LXD
+instance or profile, a shell script with such commands or files in it, YAML of another program
+(cloud-init, Ansible, Kubernetes, CI) with any of these in it, a Terraform or an LXC configuration,
+an fstab or mount command, mountinfo, the output of `bpftool token list --json`, or a policy of the
+guard (NAME.guard.toml); `-` is standard input. A template, or a file that mentions a delegation in
+a form that is not read, is refused. Without --prove nothing is built, booted or fetched, and no
+privilege is needed. With --prove a real systemd starts a service in a VM, and everything else is
+tried in a container like the one its front-end creates; policies are not tried.
 A comment `# bpf-token: allow CODE reason` suppresses a finding on its line.
 
 Examples:
@@ -45,15 +48,17 @@ Examples:
   {program} validate my.service --kernel all --format json
   {program} validate my.service --object my.bpf.o --prove --kernel 6.12 7.3
   {program} validate my.service --prove --image systemd-257
+  {program} validate my.service --systemd 257
   {program} validate my.service --fix
+  {program} validate setup.sh cloud-init.yaml main.tf
   incus config show web | {program} validate -
   {program} validate web.guard.toml --object my.bpf.o
   {program} validate my.service --policy web.guard.toml
   {program} validate --explain number-erases-names
 
 Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage, a file that cannot be
-read or is a template, or a value that is not in the file; 3 a kernel disagrees with the prediction, the harness, QEMU or a build failed, or a file
-cannot be written; 4 the files have no delegation.")]
+read or is a template, or a value that is not in the file; 3 a kernel disagrees with the prediction,
+the harness, QEMU or a build failed, or a file cannot be written; 4 the files have no delegation.")]
 pub struct Args {
     /// Configurations to check
     #[arg(value_name = "FILE", required_unless_present_any = ["explain", "kernel", "object", "policy"], value_hint = ValueHint::FilePath)]
@@ -79,6 +84,10 @@ pub struct Args {
     /// Front-end of the files, if it cannot be recognized by their names or contents
     #[arg(long, value_name = "FRONT-END")]
     from: Option<Frontend>,
+
+    /// Version of systemd that runs the units [default: 262; warns if a kernel's distribution ships one without delegation]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..1000))]
+    systemd: Option<u32>,
 
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -210,8 +219,13 @@ impl ValidationContext {
 fn check_all(args: &Args, files: &[PathBuf], context: &ValidationContext) -> Result<Vec<ConfigurationReport>> {
     let names = configurations::names(&context.known);
     let mut reports = Vec::new();
+    let mut read: BTreeSet<Vec<String>> = BTreeSet::new();
     for file in files {
         let sources = configurations::sources(file)?;
+        // A unit and its drop-in are one unit, by whichever of them it is named.
+        if !read.insert(sources.iter().map(|source| source.label().to_owned()).collect()) {
+            continue;
+        }
         if args.from.is_none() && guard::is_policy(sources.get(0)) {
             reports.push(policy(sources, context)?);
             continue;
@@ -226,7 +240,8 @@ fn check_all(args: &Args, files: &[PathBuf], context: &ValidationContext) -> Res
                 elsewhere: &context.elsewhere,
                 policies: &context.policies,
             };
-            let findings = harness_findings::check(&input, &sources);
+            let mut findings = harness_findings::check(&input, &sources);
+            findings.extend(trial::with_systemd(&configuration, args.systemd, &context.kernels));
             let kernels = context.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
             reports.push(ConfigurationReport {
                 sources: sources.clone(),

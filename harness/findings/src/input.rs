@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use guard_policy::Policy;
 use harness_frontend::{
-    Configuration, Names,
+    Configuration, LXC, Names,
     execution_context::{SystemCall, User, UserNamespace},
     frontend::{ConfiguredObject, OptionDelivery},
 };
@@ -113,6 +113,8 @@ fn cannot_create_token(configuration: &Configuration) -> bool {
         || context.user_namespace.value == UserNamespace::Host
         || belongs_to_host(configuration)
         || context.refused_calls.contains_key(&SystemCall::Bpf)
+        // Its mounts are made in the container, where no option delegates.
+        || configuration.frontend == LXC
         || context.hides_bpffs.iter().any(|hides| hides.is_certain)
 }
 

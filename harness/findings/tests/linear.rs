@@ -119,3 +119,50 @@ fn findings_beside_suppressions() {
     let list = |many| repeated("BPFMapType#", many, ",");
     assert_linear("a.service", 1000, |many| format!("{UNIT}{allowed}\nBPFDelegateMaps={}\n", list(many)));
 }
+
+#[test]
+fn commands_of_a_script() {
+    let line = "incus config set web# security.bpffs.delegate_cmds=map_create\nsystemd-run -p BPFDelegateMaps=any x\n";
+    assert_linear("a.sh", 100, |many| repeated(line, many, ""));
+}
+
+#[test]
+fn names_after_a_comma() {
+    assert_linear("mount", 1000, |many| {
+        format!("mount -t bpf none /x -o delegate_cmds=map_create,{}\n", repeated("prog_load", many, ","))
+    });
+}
+
+#[test]
+fn scripts_within_scripts() {
+    assert_linear("a.sh", 250, |many| {
+        repeated("sh -c \"sh -c 'mount -t bpf none /x# -o delegate_cmds=map_create'\"", many, "\n")
+    });
+}
+
+/// Of more than 100 documents the rest is read as commands.
+#[test]
+fn documents_of_a_script() {
+    let text = |many| repeated("cat > a#.service <<E\n[Service]\nBPFDelegateMaps=BPFMapTypeHash\nE\n", many, "");
+    assert_linear("a.sh", 25, text);
+}
+
+/// Of more than 100 scripts the rest is not read.
+#[test]
+fn scripts_and_units_of_yaml() {
+    let part =
+        "- run: |\n    systemd-run -p BPFDelegateMaps=any x#\n- content: |\n    [Service]\n    BPFDelegateMaps=any\n";
+    assert_linear("a.yaml", 25, |many| repeated(part, many, ""));
+}
+
+#[test]
+fn entries_of_lxc() {
+    assert_linear("config", 1000, |many| repeated("lxc.cap.drop = bpf sys_admin", many, "\n"));
+}
+
+#[test]
+fn resources_of_terraform() {
+    let resource =
+        "resource \"incus_instance\" \"a#\" {\n  config = { \"security.bpffs.delegate_cmds\" = \"any\" }\n}\n";
+    assert_linear("main.tf", 50, |many| repeated(resource, many, ""));
+}

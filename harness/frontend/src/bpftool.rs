@@ -34,7 +34,8 @@ fn has_contents(file: &File<'_>) -> Option<Confidence> {
     let first = file.first_line();
     let of_array = first.strip_prefix('[').map(str::trim_start);
     let is_array = of_array.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', ']']));
-    (is_array || first.starts_with('{')).then_some(Confidence::Beginning)
+    let is_ours = file.text.contains("\"token_info\"") || file.text.trim() == "[]";
+    (is_ours && (is_array || first.starts_with('{'))).then_some(Confidence::Beginning)
 }
 
 /// The maximum number of tokens in one file.

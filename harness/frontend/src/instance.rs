@@ -1,27 +1,28 @@
-//! Instances and profiles of Incus and LXD, in the YAML of their `config show` and `profile show`, or in a preseed.
+//! Instances and profiles of Incus and LXD, in the YAML of their `config show` and `profile show`, in a preseed or a backup, and
+//! in the commands that set their keys.
 //!
 //! Incus mounts a bpffs at `security.bpffs.path` if any of the four options is set (`doc/reference/bpf_tokens.md`,
 //! `cmd/incusd/main_forkbpf.go`); LXD at `/sys/fs/bpf` if `security.delegate_bpf` is true
 //! (`lxd/instance/drivers/driver_lxc.go`, `onStartHost`). Neither checks the values: if the kernel refuses one, the container
 //! does not start. Both are for unprivileged containers.
 
+mod command;
 mod keys;
 mod walk;
 
-use harness_diagnostics::report::{Problem, Report};
 use harness_uapi::{delegation::Delegation, vocabulary::Kind};
 
 use crate::{
     configuration::{Configuration, MOUNT_POINT},
-    entry::{Confidence, Entry, File},
+    entry::Write,
     frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     names::Names,
     shell::quoted,
-    source::Sources,
-    suppression,
     write::{ConversionInput, ConversionLoss, elsewhere, value},
 };
+pub(crate) use command::Commands;
 use keys::{Dialect, INCUS_KEYS, LXD_KEYS};
+pub(crate) use walk::{Contents, Entry, Item, contents};
 
 /// Incus: the YAML of an instance or profile. It splits values at commas, drops whitespace and empty elements, joins the rest
 /// with colons, and sets no option without elements (`cmd/incusd/main_forkbpf.go`).
@@ -45,51 +46,31 @@ pub const LXD: Frontend = Frontend {
     ..INCUS
 };
 
-pub(crate) const ENTRY_OF_INCUS: Entry = Entry {
-    frontend: INCUS,
-    reads: "the YAML of an instance or a profile of Incus",
-    has_name: |file| is_yaml(file) && !file.text.contains(LXD_KEYS.prefix),
-    has_contents: |file| match file.text.contains(INCUS_KEYS.prefix) {
-        true => Some(Confidence::Word),
-        false => file.lines().any(|line| line.starts_with("config:")).then_some(Confidence::Line),
-    },
-    read: |frontend, sources, names| read(frontend, &INCUS_KEYS, sources, names),
-    write: Some(("`incus config set`", incus)),
-};
-
-pub(crate) const ENTRY_OF_LXD: Entry = Entry {
-    frontend: LXD,
-    reads: "the YAML of an instance or a profile of LXD",
-    has_name: |file| is_yaml(file) && file.text.contains(LXD_KEYS.prefix),
-    has_contents: |file| file.text.contains(LXD_KEYS.prefix).then_some(Confidence::Word),
-    read: |frontend, sources, names| read(frontend, &LXD_KEYS, sources, names),
-    write: Some(("`lxc config set`", lxd)),
-};
-
-fn is_yaml(file: &File<'_>) -> bool {
-    matches!(file.suffix(), "yaml" | "yml")
+/// Reads an instance or profile as its program does. `label` is the name of the file, for one without a name.
+pub(crate) fn of_item(frontend: Frontend, item: &Item, label: &str, names: &Names<'_>) -> Configuration {
+    keys::configuration(frontend, if frontend == LXD { &LXD_KEYS } else { &INCUS_KEYS }, item, label, names)
 }
 
-/// Reads all instances and profiles in these files.
-fn read(
-    frontend: Frontend,
-    dialect: &Dialect,
-    sources: &Sources,
-    names: &Names<'_>,
-) -> Result<Vec<Configuration>, Report> {
-    let mut all = Vec::new();
-    for (at, source) in sources.iter().enumerate() {
-        let items = walk::items(at, source.text()).map_err(|broken| {
-            sources.report(at, vec![Problem::new(broken.span, format!("invalid YAML: {}", broken.why))])
-        })?;
-        for item in items {
-            let mut configuration = keys::configuration(frontend, dialect, &item, source.label(), names);
-            suppression::read(at, source.text(), suppression::Comments::Trailing, &mut configuration);
-            all.push(configuration);
-        }
-    }
-    Ok(all)
+/// Returns whose keys an item has: Incus's, if it has any, unless LXD is expected and has some.
+pub(crate) fn program_of(item: &Item, expected: Frontend) -> Frontend {
+    let has = |dialect: &Dialect| item.config.iter().any(|entry| entry.key.starts_with(dialect.prefix));
+    if expected == LXD && !has(&LXD_KEYS) && has(&INCUS_KEYS) { INCUS } else { expected }
 }
+
+/// Whether a text has a key of LXD that delegates.
+pub(crate) fn has_keys_of_lxd(text: &str) -> bool {
+    text.contains(LXD_KEYS.prefix)
+}
+
+/// Whether a text has a key of Incus that delegates.
+pub(crate) fn has_keys_of_incus(text: &str) -> bool {
+    text.contains(INCUS_KEYS.prefix)
+}
+
+/// Writes for Incus.
+pub(crate) const WRITE_INCUS: (&str, Write) = ("`incus config set`", incus);
+/// Writes for LXD.
+pub(crate) const WRITE_LXD: (&str, Write) = ("`lxc config set`", lxd);
 
 fn incus(wanted: &ConversionInput<'_>, names: &Names<'_>) -> (String, Vec<ConversionLoss>) {
     let mut settings = Vec::new();

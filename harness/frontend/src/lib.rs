@@ -15,10 +15,13 @@
 mod bpftool;
 pub mod configuration;
 pub mod convert;
+mod embedded;
 mod entry;
 pub mod execution_context;
 pub mod frontend;
 mod instance;
+mod kind;
+mod lxc;
 mod mount;
 pub mod names;
 mod options;
@@ -29,6 +32,7 @@ mod shell;
 pub mod source;
 mod suppression;
 mod systemd_run;
+mod terraform;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -41,9 +45,12 @@ pub use configuration::{
     Assignment, Bpffs, Configuration, CutOff, Effect, Element, Meaning, Rejection, Suppression, UnknownValue, Written,
 };
 pub use convert::{LocatedLoss, convert};
+pub use embedded::SCRIPT;
 pub use execution_context::{ExecutionContext, Setting};
 pub use frontend::Frontend;
 pub use instance::{INCUS, LXD};
+pub use kind::{NotRead, mentioned, not_read};
+pub use lxc::LXC;
 pub use mount::{MOUNT, MOUNTINFO};
 pub use names::{Names, SystemdRelease};
 pub use ownership::belongs_to_host;
@@ -52,6 +59,7 @@ pub use registry::{UnknownFrontend, UnknownTarget, WritableFrontend, read, write
 pub use source::{Location, Source, Sources};
 pub use suppression::suppressions_of_toml;
 pub use systemd_run::SYSTEMD_RUN;
-pub use unit::{SYSTEMD, setting_of};
+pub use terraform::TERRAFORM;
+pub use unit::{FOLDERS as UNIT_FOLDERS, SYSTEMD, drop_in_folders, setting_of};
 pub use vm_unit::VmUnit;
 pub use write::{ConversionInput, ConversionLoss};

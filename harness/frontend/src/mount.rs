@@ -25,7 +25,7 @@ use crate::{
     source::{Location, Sources},
     suppression,
     text::{Text, has_variable, shown},
-    write::{ConversionInput, Spelled, spelled},
+    write::{ConversionInput, ConversionLoss, Spelled, spelled},
 };
 use line::Mount;
 
@@ -49,7 +49,7 @@ pub(crate) const ENTRY: Entry = Entry {
     has_name: |file| file.suffix() == "fstab",
     has_contents: |file| line::mounts(0, file.text).next().map(|_| Confidence::Hint),
     read,
-    write: Some(("A mount command", |wanted, names| (command(wanted, names), Vec::new()))),
+    write: Some(("A mount command", |wanted, names| (command(wanted, names), of_the_host(wanted)))),
 };
 
 pub(crate) const ENTRY_OF_MOUNTINFO: Entry = Entry {
@@ -127,6 +127,41 @@ fn configuration(is_shown: bool, mount: &Mount, host: Option<&Location>, names: 
     for options in &mount.options {
         take_all(options, lists, &mut read, names);
     }
+    read
+}
+
+/// Reads a command line of mount(8); `None` if it is another command or mounts something else.
+pub(crate) fn of_command(words: &[Text], names: &Names<'_>) -> Option<Configuration> {
+    line::command(words).map(|mount| configuration(false, &mount, None, names))
+}
+
+/// Reads the fields of a line of fstab(5) that are the words of a list.
+pub(crate) fn of_fields(fields: &[Text], names: &Names<'_>) -> Option<Configuration> {
+    match fields {
+        [_, target, fstype, options, ..] if fstype.as_str() == "bpf" && target.as_str().starts_with('/') => {
+            Some(of_options(options, target.as_str().to_owned(), names))
+        }
+        _ => None,
+    }
+}
+
+/// Reads the lines of an fstab that are a part of another file, each with its place.
+pub(crate) fn of_lines(
+    source: usize,
+    file: &str,
+    part: Range<usize>,
+    names: &Names<'_>,
+) -> impl Iterator<Item = (Configuration, Range<usize>)> {
+    let mounts = line::in_part(source, file, part).filter(|mount| !mount.target.is_empty()).take(MOST_MOUNTS);
+    let read = mounts.map(|mount| (configuration(mount.is_shown, &mount, None, names), mount.location.span));
+    read.filter(|(read, _)| read.says_something())
+}
+
+/// Reads the options of a mount of a bpffs by the host.
+pub(crate) fn of_options(options: &Text, target: String, names: &Names<'_>) -> Configuration {
+    let mount = Mount { target, options: vec![options.clone()], location: options.whole(), is_shown: false };
+    let mut read = configuration(false, &mount, None, names);
+    read.execution_context = ExecutionContext::default();
     read
 }
 
@@ -287,6 +322,14 @@ fn unquoted(value: &Text) -> Text {
     let text = value.as_str();
     let is_quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
     if is_quoted { value.slice(1..text.len() - 1) } else { value.clone() }
+}
+
+/// Returns what a mount command lacks.
+fn of_the_host(wanted: &ConversionInput<'_>) -> Vec<ConversionLoss> {
+    let why = "the container's user namespace: from a bpffs of mount(8) no token can be created; for one, the container calls \
+               fsopen(2), and a process with CAP_SYS_ADMIN on the host sets these options by fsconfig(2)";
+    let delegates = wanted.delegation.masks() != [0; 4];
+    delegates.then(|| ConversionLoss(why.to_owned())).into_iter().collect()
 }
 
 /// Returns a mount command.

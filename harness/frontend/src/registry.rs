@@ -8,22 +8,26 @@ use thiserror::Error;
 use crate::{
     bpftool,
     configuration::Configuration,
+    embedded,
     entry::{Entry, File, Write},
     frontend::Frontend,
-    instance, mount,
+    lxc, mount,
     names::Names,
     source::{Source, Sources},
-    systemd_run,
+    systemd_run, terraform,
     unit::{self, SYSTEMD},
     write::{ConversionInput, ConversionLoss},
 };
 
 /// Every front-end, in the order of messages and help texts.
-const ENTRIES: [&Entry; 7] = [
+const ENTRIES: [&Entry; 10] = [
     &unit::ENTRY,
+    &embedded::ENTRY_OF_SCRIPT,
     &systemd_run::ENTRY,
-    &instance::ENTRY_OF_INCUS,
-    &instance::ENTRY_OF_LXD,
+    &embedded::ENTRY_OF_INCUS,
+    &embedded::ENTRY_OF_LXD,
+    &lxc::ENTRY,
+    &terraform::ENTRY,
     &mount::ENTRY,
     &mount::ENTRY_OF_MOUNTINFO,
     &bpftool::ENTRY,

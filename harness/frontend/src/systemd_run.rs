@@ -99,9 +99,19 @@ fn with_suppressions(source: usize, text: &str, mut read: Vec<Configuration>) ->
     read
 }
 
+/// Reads a command that runs `systemd-run`; `None` if it is another.
+pub(crate) fn of_command(words: &[Text], names: &Names<'_>) -> Option<Configuration> {
+    let at = words.iter().position(is_run)?;
+    let runs = !matches!(words[0].as_str(), "echo" | "printf" | "grep" | "which" | "type" | "man");
+    runs.then(|| configuration(&words[at + 1..], names))
+}
+
+fn is_run(word: &Text) -> bool {
+    word.as_str().rsplit('/').next() == Some("systemd-run")
+}
+
 /// Returns what follows `systemd-run`, or everything if it starts with an option.
 fn arguments(command: &[Text]) -> Option<&[Text]> {
-    let is_run = |word: &Text| word.as_str().rsplit('/').next() == Some("systemd-run");
     let after = command.iter().position(is_run).map(|at| &command[at + 1..]);
     after.or_else(|| command.first()?.as_str().starts_with('-').then_some(command))
 }

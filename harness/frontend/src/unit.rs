@@ -13,12 +13,14 @@ mod lines;
 mod settings;
 mod words;
 
+use std::ops::Range;
+
 use harness_diagnostics::report::Report;
 use harness_uapi::vocabulary::Kind;
 
-pub(crate) use settings::Settings;
 use settings::UnitMount;
 pub use settings::setting_of;
+pub(crate) use settings::{Settings, is_checked};
 
 use crate::{
     configuration::{self, Bpffs, Configuration, Effect},
@@ -26,11 +28,12 @@ use crate::{
     frontend::{ConfiguredObject, Frontend, OptionDelivery, Spelling},
     mount::{MOUNT, take_options},
     names::Names,
-    source::{Location, Sources},
+    source::{Location, Source, Sources},
     suppression,
     write::{ConversionInput, ConversionLoss, Spelled, elsewhere, spelled},
 };
 use assemble::Unit;
+pub use assemble::{FOLDERS, drop_in_folders};
 use lines::{Line, Lines};
 
 /// systemd: unit files and drop-ins. It passes numbers to the kernel (`src/core/exec-invoke.c`, `bpffs_helper`).
@@ -59,7 +62,7 @@ const TYPES: [&str; 9] = ["service", "socket", "swap", "slice", "timer", "target
 fn has_name(file: &File<'_>) -> bool {
     match file.suffix() {
         "mount" => file.name() != "mount",
-        "conf" => file.path.contains(".d/"),
+        "conf" => file.path.contains(".d/") && !file.first_line().starts_with("lxc."),
         suffix => TYPES.contains(&suffix),
     }
 }
@@ -95,8 +98,36 @@ fn configurations(unit: &Unit, sources: &Sources, names: &Names<'_>) -> Vec<Conf
         settings.configuration.problem(Location { source: *hidden, span: 0..0 }, Effect::IgnoredSilently, message);
     }
     for source in &unit.files {
-        read_file(*source, sources, unit, &mut settings);
+        let file = sources.get(*source);
+        suppression::read(*source, file.text(), suppression::Comments::OwnLine, &mut settings.configuration);
+        read_lines(Lines::of(*source, file), unit, &mut settings);
     }
+    finished(unit, settings, names)
+}
+
+/// Reads a unit that is a part of another file, such as a script that writes it. `is_unknown` recognizes values that are not
+/// in the file.
+pub(crate) fn of_part(
+    (source, file): (usize, &Source),
+    part: Range<usize>,
+    name: &str,
+    is_unknown: fn(&str) -> bool,
+    names: &Names<'_>,
+) -> Vec<Configuration> {
+    let unit = Unit { name: name.to_owned(), files: Vec::new(), hidden: Vec::new() };
+    let mut settings = Settings::of_part(Configuration::new(SYSTEMD, name), is_unknown, names);
+    read_lines(Lines::of_part(source, file, part), &unit, &mut settings);
+    finished(&unit, settings, names)
+}
+
+/// Whether a text begins with the header of a section of a unit.
+pub(crate) fn is_unit(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    let name = first.and_then(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    name.is_some_and(|name| SECTIONS.contains(&name))
+}
+
+fn finished(unit: &Unit, settings: Settings<'_>, names: &Names<'_>) -> Vec<Configuration> {
     let mount = mounted(unit, &settings, names);
     [Some(settings.finish()), mount].into_iter().flatten().collect()
 }
@@ -107,17 +138,14 @@ fn mounted(unit: &Unit, settings: &Settings<'_>, names: &Names<'_>) -> Option<Co
         Some(&settings.mount).filter(|mount| mount.is_bpf && unit.may_be("mount"))?;
     let options = options.as_ref()?;
     let mut read = Configuration::new(MOUNT, &unit.name);
-    read.bpffs = Some(Bpffs { path: target.clone(), location: options.whole() });
     take_options(options, &mut read, names);
+    read.bpffs = Some(Bpffs { path: target.clone(), location: options.whole() });
     Some(read).filter(Configuration::says_something)
 }
 
-fn read_file(source: usize, sources: &Sources, unit: &Unit, settings: &mut Settings<'_>) {
-    let file = sources.get(source);
-    let own_line = suppression::Comments::OwnLine;
-    suppression::read(source, file.text(), own_line, &mut settings.configuration);
+fn read_lines(lines: Lines<'_>, unit: &Unit, settings: &mut Settings<'_>) {
     let mut section = Section::Nowhere;
-    for line in Lines::of(source, file) {
+    for line in lines {
         // systemd ignores the rest of this file.
         let Some(next) = read_line(&line, section, unit, settings) else { break };
         section = next;

@@ -9,6 +9,7 @@ use crate::{
     configuration::{Bpffs, Configuration, Effect, MOUNT_POINT},
     execution_context::{ExecutionContext, Setting, SystemCall, UserNamespace},
     frontend::Frontend,
+    lxc,
     names::Names,
     options::{self, Lists},
     source::Location,
@@ -16,9 +17,9 @@ use crate::{
 };
 
 /// The keys of one of the two programs.
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     /// Their prefix.
-    pub(super) prefix: &'static str,
+    pub(crate) prefix: &'static str,
     /// The prefix of the other program's keys, and its name.
     others: (&'static str, &'static str),
     /// The keys of the four options.
@@ -84,6 +85,9 @@ pub(super) fn configuration(
         }
     }
     (dialect.mount)(&entries, &mut read);
+    for unknown in &item.unknown {
+        read.unknown_value(unknown.whole(), unknown.as_str(), None);
+    }
     execution_context(&entries, &mut read);
     unknown_keys(dialect, &item.config, &mut read);
     read
@@ -124,10 +128,21 @@ fn execution_context(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration)
     if let Some(entry) = entries.get("security.privileged").filter(|entry| is_true(entry.value.as_str())) {
         read.execution_context.user_namespace = Setting::assigned(UserNamespace::Host, entry.location.clone());
     }
+    if let Some(entry) = entries.get("environment.LIBBPF_BPF_TOKEN_PATH") {
+        let path = Setting::assigned(entry.value.as_str().to_owned(), entry.location.clone());
+        read.execution_context.token_path = Some(path);
+    }
+    if let Some(entry) = entries.get("raw.lxc") {
+        lxc::apply(&entry.value, read);
+    }
     let listed = |key: &str| entries.get(key).filter(|entry| !entry.value.as_str().trim().is_empty());
     let denied = ["security.syscalls.deny", "security.syscalls.blacklist"].into_iter().find_map(listed);
     let allowed = ["security.syscalls.allow", "security.syscalls.whitelist"].into_iter().find_map(listed);
+    let raw = entries.get("raw.seccomp");
     for call in SystemCall::ALL {
+        if let Some(raw) = raw.filter(|raw| refuses(raw.value.as_str(), call)) {
+            read.execution_context.refused_calls.insert(call, raw.location.clone());
+        }
         let by = match (allowed, denied) {
             (Some(list), _) if !names(list, call) => Some(list),
             (None, Some(list)) if names(list, call) => Some(list),
@@ -136,6 +151,22 @@ fn execution_context(entries: &BTreeMap<&str, &Entry>, read: &mut Configuration)
         if let Some(list) = by {
             read.execution_context.refused_calls.insert(call, list.location.clone());
         }
+    }
+}
+
+/// Whether a seccomp policy of LXC refuses a system call: its version, then `denylist` or `allowlist`, then a line for each
+/// call (lxc.container.conf(5), "Seccomp").
+fn refuses(policy: &str, call: SystemCall) -> bool {
+    let mut lines = policy.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).skip(1);
+    let Some(kind) = lines.next().and_then(|line| line.split_whitespace().next()) else { return false };
+    let allows = matches!(kind, "allowlist" | "whitelist");
+    let mut listed = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(call.name())).then(|| words.next())
+    });
+    match (allows, listed.next()) {
+        (true, action) => action.is_none(),
+        (false, action) => action.is_some_and(|action| action != Some("allow")),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     configuration::{Effect, Meaning},
     execution_context::{SystemCall, UserNamespace},
     names::SystemdRelease,
+    source::Sources,
     testing::known,
 };
 

@@ -1,4 +1,4 @@
-//! The `config` mappings in a YAML file, each value with its location.
+//! What a YAML file has that can delegate: `config` mappings, scripts, units, mounts; each value with its location.
 
 use std::ops::Range;
 
@@ -13,34 +13,53 @@ const MOST_ITEMS: usize = 500;
 
 /// One instance or profile.
 #[derive(Debug, Default)]
-pub(super) struct Item {
-    pub(super) name: Option<String>,
-    pub(super) config: Vec<Entry>,
-    has_config: bool,
+pub(crate) struct Item {
+    pub(crate) name: Option<String>,
+    pub(crate) config: Vec<Entry>,
+    /// Words that can stand for any key and value, such as a variable of a shell.
+    pub(crate) unknown: Vec<Text>,
 }
 
 /// A key of `config` and its value.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) value: Text,
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) value: Text,
     /// Key and value.
-    pub(super) location: Location,
+    pub(crate) location: Location,
+}
+
+/// What a YAML file has.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// Mappings that have a `config`, or keys that delegate.
+    pub(crate) items: Vec<Item>,
+    /// Scripts, each where a scalar has it unchanged.
+    pub(crate) scripts: Vec<Range<usize>>,
+    /// Scripts in scalars with quotes or joined lines.
+    pub(crate) joined: Vec<Text>,
+    /// Lists of words that may be a command or a line of fstab.
+    pub(crate) lists: Vec<Vec<Text>>,
+    /// Unit files, each with its name if the mapping around it has one.
+    pub(crate) units: Vec<(Range<usize>, Option<String>)>,
+    /// Options of mounts of a bpffs, each with the mount point.
+    pub(crate) mounts: Vec<(Text, String)>,
 }
 
 /// Why a file cannot be read, and where.
 #[derive(Debug)]
-pub(super) struct WalkError {
-    pub(super) why: String,
-    pub(super) span: Range<usize>,
+pub(crate) struct WalkError {
+    pub(crate) why: String,
+    pub(crate) span: Range<usize>,
 }
 
-/// Reads all mappings that have a `config`: the document itself, and those in a list under one of its keys, as in a preseed.
-pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, WalkError> {
-    let mut walker = Walker { source, file, bytes: Bytes::of(file), stack: Vec::new(), done: Vec::new() };
-    for event in Parser::new_from_str(file) {
+/// Reads a part of a file as YAML.
+pub(crate) fn contents(source: usize, file: &str, part: Range<usize>) -> Result<Contents, WalkError> {
+    let bytes = Bytes::of(&file[part.clone()]);
+    let mut walker = Walker { source, file, base: part.start, bytes, stack: Vec::new(), done: Contents::default() };
+    for event in Parser::new_from_str(&file[part]) {
         let (event, span) = event.map_err(|error| {
-            let at = walker.bytes.at(error.marker().index());
+            let at = walker.at(error.marker().index());
             WalkError { why: error.info().to_owned(), span: at..at }
         })?;
         walker.take(event, span)?;
@@ -48,39 +67,56 @@ pub(super) fn items(source: usize, file: &str) -> Result<Vec<Item>, WalkError> {
     Ok(walker.done)
 }
 
-/// The role of a collection.
-#[derive(Debug)]
-enum CollectionRole {
-    /// A mapping that may have a `config`.
-    Item(Item),
-    /// The `config` of the item around it.
-    Config,
-    /// A list of items.
-    List,
-    /// Anything else.
-    Other,
-}
-
 /// An open collection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
-    role: CollectionRole,
+    is_mapping: bool,
     /// The key whose value comes next, in a mapping.
     key: Option<(String, Range<usize>)>,
-    is_mapping: bool,
+    /// The key that it is the value of itself.
+    of: Option<String>,
+    name: Option<String>,
+    /// Its own entries that matter.
+    entries: Vec<Entry>,
+    /// The entries of its `config`, and whether they include those of its profiles.
+    config: Option<(bool, Vec<Entry>)>,
+    /// The words of a list.
+    words: Vec<Text>,
+    /// The file that a `content` is for.
+    path: Option<String>,
+    unit: Option<Range<usize>>,
+    is_bpf: bool,
+    options: Option<Text>,
 }
+
+/// Prefixes of keys that matter.
+const PREFIXES: [&str; 3] = ["security.", "raw.", "environment.LIBBPF_"];
+/// Prefixes of keys that delegate.
+pub(super) const DELEGATING: [&str; 2] = ["security.bpffs.", "security.delegate_bpf"];
+/// Words of a script that may delegate.
+const OF_SCRIPTS: [&str; 4] = ["mount", "systemd-run", "incus", "lxc"];
+/// The maximum number of words of a list that are kept.
+const MOST_LISTED: usize = 1000;
+/// The maximum number of scripts, lists and units in one file.
+const MOST_PARTS: usize = 100;
 
 struct Walker<'a> {
     source: usize,
     file: &'a str,
+    /// Where the part begins in the file.
+    base: usize,
     bytes: Bytes,
     stack: Vec<Open>,
-    done: Vec<Item>,
+    done: Contents,
 }
 
 impl Walker<'_> {
+    fn at(&self, index: usize) -> usize {
+        self.base + self.bytes.at(index)
+    }
+
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), WalkError> {
-        let span = self.bytes.at(span.start.index())..self.bytes.at(span.end.index());
+        let span = self.at(span.start.index())..self.at(span.end.index());
         match event {
             Event::MappingStart(..) => self.open(true, span)?,
             Event::SequenceStart(..) => self.open(false, span)?,
@@ -97,61 +133,93 @@ impl Walker<'_> {
         if self.stack.len() == MOST_DEPTH {
             return Err(WalkError { why: format!("more than {MOST_DEPTH} levels of nesting"), span });
         }
-        let key = self.stack.last_mut().and_then(|open| open.key.take()).map(|(key, _)| key);
-        let role = match (self.stack.last_mut().map(|open| &mut open.role), key.as_deref(), is_mapping) {
-            (None, _, true) | (Some(CollectionRole::List), _, true) => CollectionRole::Item(Item::default()),
-            (Some(CollectionRole::Item(item)), Some("config"), true) => {
-                item.has_config = true;
-                CollectionRole::Config
-            }
-            (Some(CollectionRole::Item(_)), Some("profiles" | "instances" | "containers"), false) => {
-                CollectionRole::List
-            }
-            _ => CollectionRole::Other,
-        };
-        self.stack.push(Open { role, key: None, is_mapping });
+        let of = self.stack.last_mut().and_then(|open| open.key.take()).map(|(key, _)| key);
+        self.stack.push(Open { is_mapping, of, ..Open::default() });
         Ok(())
     }
 
     fn close(&mut self, span: Range<usize>) -> Result<(), WalkError> {
-        let closed = self.stack.pop().map(|open| open.role);
-        if let Some(CollectionRole::Item(item)) = closed
-            && item.has_config
-        {
-            if self.done.len() == MOST_ITEMS {
+        let Some(mut open) = self.stack.pop() else { return Ok(()) };
+        let has_room = |length: usize| length < MOST_PARTS;
+        if open.words.len() > 1 && has_room(self.done.lists.len()) {
+            self.done.lists.push(open.words);
+        }
+        if let (Some(options), true, true) = (open.options, open.is_bpf, has_room(self.done.mounts.len())) {
+            self.done.mounts.push((options, open.path.clone().unwrap_or_default()));
+        }
+        if let (Some(unit), true) = (open.unit, has_room(self.done.units.len())) {
+            self.done.units.push((unit, open.path));
+        }
+        let is_config = open.is_mapping && matches!(open.of.as_deref(), Some("config" | "expanded_config"));
+        if let Some(parent) = self.stack.last_mut().filter(|parent| is_config && parent.is_mapping) {
+            // Those of the profiles are included in the expanded ones, wherever these are.
+            let expanded = open.of.as_deref() == Some("expanded_config");
+            if expanded || parent.config.as_ref().is_none_or(|(before, _)| !before) {
+                parent.config = Some((expanded, open.entries));
+            }
+            return Ok(());
+        }
+        let delegates = |entry: &Entry| DELEGATING.iter().any(|prefix| entry.key.starts_with(prefix));
+        let config = open.config.take().map(|(_, entries)| entries);
+        let config = config.or_else(|| open.entries.iter().any(delegates).then_some(open.entries));
+        if let Some(config) = config {
+            if self.done.items.len() == MOST_ITEMS {
                 return Err(WalkError { why: format!("more than {MOST_ITEMS} instances and profiles"), span });
             }
-            self.done.push(item);
+            self.done.items.push(Item { name: open.name, config, unknown: Vec::new() });
         }
         Ok(())
     }
 
     fn scalar(&mut self, value: &str, style: ScalarStyle, span: Range<usize>) {
         let span = exact(self.file, style, span);
-        let Some(open) = self.stack.last_mut().filter(|open| open.is_mapping) else { return };
-        let Some((key, key_span)) = open.key.take() else {
-            open.key = Some((value.to_owned(), span));
+        let (source, file) = (self.source, self.file);
+        let Some(open) = self.stack.last_mut() else { return };
+        let key = match (open.is_mapping, open.key.take()) {
+            (true, None) => {
+                open.key = Some((value.to_owned(), span));
+                return;
+            }
+            (_, key) => key,
+        };
+        let is_script = OF_SCRIPTS.iter().any(|word| value.contains(word)) && value.contains([' ', '\n']);
+        if let Some(unit) = unit_in(file, value, style, &span) {
+            open.unit = Some(unit);
+        } else if is_script && self.done.scripts.len() + self.done.joined.len() < MOST_PARTS {
+            match style {
+                ScalarStyle::Literal => self.done.scripts.push(span.clone()),
+                _ => self.done.joined.push(aligned(source, file, value, style, span.clone())),
+            }
+        }
+        let Some((key, key_span)) = key else {
+            if open.words.len() < MOST_LISTED {
+                open.words.push(aligned(source, file, value, style, span));
+            }
             return;
         };
-        match &mut open.role {
-            CollectionRole::Item(item) if key == "name" => item.name = Some(value.to_owned()),
-            CollectionRole::Config if key.starts_with("security.") || key.starts_with("raw.") => {
-                let location = Location { source: self.source, span: key_span.start..span.end.max(key_span.end) };
-                let value = aligned(self.source, self.file, value, style, span);
-                self.config().push(Entry { key, value, location });
+        match key.as_str() {
+            "name" => open.name = Some(value.to_owned()),
+            "path" | "dest" | "target" | "destination" => value.clone_into(open.path.get_or_insert_default()),
+            "fstype" | "type" | "fs_type" => open.is_bpf |= value == "bpf",
+            "opts" | "o" | "options" if value.contains("delegate_") => {
+                open.options = Some(aligned(source, file, value, style, span));
+            }
+            _ if PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {
+                let location = Location { source, span: key_span.start..span.end.max(key_span.end) };
+                let value = aligned(source, file, value, style, span);
+                open.entries.push(Entry { key, value, location });
             }
             _ => {}
         }
     }
+}
 
-    /// Returns the entries of the item whose `config` is open.
-    fn config(&mut self) -> &mut Vec<Entry> {
-        let item = self.stack.iter_mut().rev().find_map(|open| match &mut open.role {
-            CollectionRole::Item(item) => Some(&mut item.config),
-            _ => None,
-        });
-        item.expect("a config is in an item")
-    }
+/// Returns where a scalar has the lines of a unit file, if it is one.
+fn unit_in(file: &str, value: &str, style: ScalarStyle, span: &Range<usize>) -> Option<Range<usize>> {
+    let is_unit = style == ScalarStyle::Literal
+        && ["[Unit]", "[Service]", "[Socket]", "[Mount]"].iter().any(|header| value.contains(header));
+    let header = file.get(span.clone()).filter(|_| is_unit)?.find('[')?;
+    Some(span.start + header..span.end)
 }
 
 /// Returns where a scalar ends: the parser includes a comment after it.

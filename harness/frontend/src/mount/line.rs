@@ -34,6 +34,16 @@ pub(super) fn mounts(source: usize, file: &str) -> impl Iterator<Item = Mount> {
     of_commands.into_iter().chain(of_lines)
 }
 
+/// Returns the mounts in the lines of a part of a file, without commands.
+pub(super) fn in_part(source: usize, file: &str, part: Range<usize>) -> impl Iterator<Item = Mount> {
+    let mut start = part.start;
+    file[part].split_inclusive('\n').filter_map(move |line| {
+        let span = start..start + line.trim_end_matches(['\n', '\r']).len();
+        start += line.len();
+        of_line(source, file, span)
+    })
+}
+
 fn of_line(source: usize, file: &str, line: Range<usize>) -> Option<Mount> {
     let text = &file[line.clone()];
     if !(text.contains("bpf") || text.contains("delegate_")) || text.trim_start().starts_with('#') {
@@ -116,7 +126,7 @@ fn octal(bytes: &[u8]) -> Option<char> {
 }
 
 /// Parses a command line of mount(8) that mounts a bpffs.
-fn command(words: &[Text]) -> Option<Mount> {
+pub(super) fn command(words: &[Text]) -> Option<Mount> {
     let at =
         words.iter().position(|word| matches!(word.as_str().rsplit('/').next(), Some("mount" | "systemd-mount")))?;
     // Any command can have `mount` as a word; here only a prefix of a command may precede it.

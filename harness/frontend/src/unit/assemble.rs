@@ -7,7 +7,7 @@ const TYPES: [&str; 11] =
     ["service", "socket", "mount", "swap", "target", "device", "automount", "timer", "path", "slice", "scope"];
 
 /// Folders of system units in order of precedence (`src/libsystemd/sd-path/path-lookup.c`).
-const FOLDERS: [&str; 12] = [
+pub const FOLDERS: [&str; 12] = [
     "etc/systemd/system.control/",
     "run/systemd/system.control/",
     "run/systemd/transient/",
@@ -53,6 +53,12 @@ impl Unit {
 fn kind_of(name: &str) -> Option<&'static str> {
     let suffix = name.rsplit_once('.').map_or(name, |(_, suffix)| suffix);
     TYPES.into_iter().find(|kind| *kind == suffix)
+}
+
+/// Returns the names of the folders whose drop-ins apply to a unit.
+pub fn drop_in_folders(unit: &str) -> Vec<String> {
+    let of_type = kind_of(unit).filter(|_| unit.contains('.')).map(str::to_owned);
+    candidates(unit).into_iter().chain(of_type).map(|of| format!("{of}.d")).collect()
 }
 
 /// A file by its path.

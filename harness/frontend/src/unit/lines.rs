@@ -23,17 +23,23 @@ pub(super) struct Lines<'a> {
     source: usize,
     file: &'a Source,
     at: usize,
+    end: usize,
     marked: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn of(source: usize, file: &'a Source) -> Self {
-        Self { source, file, at: 0, marked: false }
+        Self::of_part(source, file, 0..file.text().len())
+    }
+
+    /// Returns the lines of a part of a file.
+    pub(super) fn of_part(source: usize, file: &'a Source, part: Range<usize>) -> Self {
+        Self { source, file, at: part.start, end: part.end, marked: false }
     }
 
     /// Returns the next physical line, as the bytes between line ends.
     fn physical(&mut self) -> Option<Range<usize>> {
-        let rest = self.file.text().as_bytes().get(self.at..).filter(|rest| !rest.is_empty())?;
+        let rest = self.file.text().as_bytes().get(self.at..self.end).filter(|rest| !rest.is_empty())?;
         let length = rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len());
         let span = self.at..self.at + length;
         self.at = span.end + end_length(&rest[length..]);

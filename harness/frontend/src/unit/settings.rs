@@ -56,7 +56,7 @@ const OTHERS: [&str; 19] = [
 const SIMILAR: [&str; 2] = ["PrivateIPC", "PrivateTmp"];
 
 /// Words that people write in place of the last part of a setting that delegates.
-const ABBREVIATED: [(&str, Kind); 8] = [
+const ABBREVIATED: [(&str, Kind); 11] = [
     ("cmd", Kind::Cmd),
     ("command", Kind::Cmd),
     ("map", Kind::Map),
@@ -65,13 +65,16 @@ const ABBREVIATED: [(&str, Kind); 8] = [
     ("attach", Kind::Attach),
     ("attachment", Kind::Attach),
     ("attachtype", Kind::Attach),
+    ("cmdtype", Kind::Cmd),
+    ("maptype", Kind::Map),
+    ("progtype", Kind::Prog),
 ];
 
 /// Groups of file systems that have `bpf` (`src/core/bpf-restrict-fs.c`, `filesystem_sets`).
 const GROUPS_WITH_BPF: [&str; 2] = ["@privileged-api", "@known"];
 
 /// Whether a setting is checked here.
-pub(super) fn is_checked(key: &str) -> bool {
+pub(crate) fn is_checked(key: &str) -> bool {
     kind_of(key).is_some() || OTHERS.contains(&key)
 }
 
@@ -96,8 +99,8 @@ pub(crate) struct Settings<'a> {
     bounding: Capabilities,
     ambient: Capabilities,
     filter: Filter,
-    /// Whether values are words of a shell, which expands variables.
-    expands: bool,
+    /// Recognizes values that are not in the file, such as a shell's variables.
+    is_unknown: fn(&str) -> bool,
     private_users: Setting<bool>,
     user_namespace_path: Option<Location>,
     /// Whether `RestrictFileSystems=` allows a list or refuses it, whether bpf is on it, and where that is decided.
@@ -122,7 +125,7 @@ impl<'a> Settings<'a> {
             bounding: Capabilities::BOUNDING,
             ambient: Capabilities::AMBIENT,
             filter: Filter::default(),
-            expands: false,
+            is_unknown: |_| false,
             private_users: Setting::default_of(false),
             user_namespace_path: None,
             file_systems: None,
@@ -138,7 +141,12 @@ impl<'a> Settings<'a> {
 
     /// Returns the settings of a command line, which systemd-run refuses if it cannot read something.
     pub(crate) fn of_command(configuration: Configuration, names: &'a Names<'a>) -> Self {
-        Self { effect: Effect::Refused, expands: true, ..Self::new(configuration, names) }
+        Self { effect: Effect::Refused, is_unknown: has_variable, ..Self::new(configuration, names) }
+    }
+
+    /// Returns the settings of a unit within another file.
+    pub(crate) fn of_part(configuration: Configuration, is_unknown: fn(&str) -> bool, names: &'a Names<'a>) -> Self {
+        Self { is_unknown, ..Self::new(configuration, names) }
     }
 
     /// Reports a property of a command line that is not an assignment.
@@ -155,7 +163,7 @@ impl<'a> Settings<'a> {
         let said = value.as_str();
         self.configuration.record(Section::Exec, key.as_str(), said, whole);
         let matters = is_checked(key.as_str()) && (key.as_str() != "Environment" || said.contains(TOKEN_PATH));
-        if self.expands && (has_variable(key.as_str()) || (matters && has_variable(said))) {
+        if (self.is_unknown)(key.as_str()) || (matters && (self.is_unknown)(said)) {
             return self.unknown(key, value);
         }
         if let Some(kind) = kind_of(key.as_str()) {

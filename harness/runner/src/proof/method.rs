@@ -1,7 +1,7 @@
 //! How a configuration is tried: by systemd as a VM unit, or in a container like the one its front-end creates.
 
 use harness_frontend::{
-    Configuration, VmUnit, belongs_to_host,
+    Configuration, LXC, VmUnit, belongs_to_host,
     execution_context::{Namespace as Own, SystemCall as Call, User, UserNamespace as DeclaredNamespace},
     vm_unit::NotStartable,
 };
@@ -23,6 +23,12 @@ pub enum TrialMethod {
 impl TrialMethod {
     /// Returns how a configuration is tried.
     pub fn of(configuration: &Configuration) -> Self {
+        if !configuration.unknown.is_empty() {
+            return Self::Untried("a value is not in the file".to_owned());
+        }
+        if configuration.frontend == LXC {
+            return Self::Untried("its container mounts the bpffs itself, which only LXC can set up".to_owned());
+        }
         match VmUnit::of(configuration) {
             Ok(vm_unit) => Self::Unit(vm_unit),
             Err(NotStartable::NoUnit | NotStartable::NoService) => {

@@ -1,0 +1,3 @@
+{ ... }: {
+  systemd.services.agent.serviceConfig = { PrivateBPF = true; BPFDelegateMaps = "any"; };
+}

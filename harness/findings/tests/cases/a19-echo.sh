@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "bpffs /run/bpf bpf delegate_cmds=any 0 0" >> /etc/fstab
