@@ -19,6 +19,8 @@ use harness_builder::{
 use harness_cli::{Context, exit::Wrong, screen, screen::print};
 use harness_runner::session::RunFolder;
 
+use crate::documents::{self, Cleaning, Format};
+
 /// Show what in the cache is no longer needed, and remove it
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -46,6 +48,10 @@ pub(crate) struct Args {
     /// Remove it without asking
     #[arg(long)]
     yes: bool,
+
+    /// Output format; JSON as docs/clean.schema.json says, without a question: it removes only with --yes
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 /// Parses the folder name of a part of the cache; help describes each.
@@ -81,11 +87,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         Area::ALL.into_iter().filter(|area| args.parts.is_empty() || args.parts.contains(area)).collect();
     let reach = if args.all { CleanScope::Everything } else { CleanScope::Idle };
     let plan = Plan::new(&inventory, &references, &areas, reach, SystemTime::now());
-    print(&shown(&root, &inventory, &plan, &areas))?;
+    match args.format {
+        Format::Human => print(&shown(&root, &inventory, &plan, &areas))?,
+        Format::Json => documents::show(&Cleaning::of(&root, &inventory, &plan, &areas))?,
+    }
     if plan.removals.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    if args.yes || confirmed()? {
+    if args.yes || (args.format == Format::Human && confirmed()?) {
         free(&plan, &root)?;
     }
     Ok(ExitCode::SUCCESS)

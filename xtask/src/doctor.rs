@@ -13,6 +13,7 @@ use harness_cli::{
     Context, exit,
     screen::{self, print},
 };
+use schemars::{Schema, schema_for};
 
 /// Check whether scenarios can run on this host, and say what to do if not
 #[derive(Debug, ClapArgs)]
@@ -34,8 +35,13 @@ pub(crate) struct Args {
 enum Format {
     /// Text
     Human,
-    /// One JSON object
+    /// One JSON object (docs/doctor.schema.json)
     Json,
+}
+
+/// Returns the JSON Schema of the facts.
+pub(crate) fn schema() -> Schema {
+    schema_for!(facts::Facts)
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
@@ -48,4 +54,24 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     }
     Ok(if facts.scenarios_can_run { ExitCode::SUCCESS } else { exit::FAILED.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_are_as_their_schema_says() {
+        let validator = jsonschema::validator_for(schema().as_value()).unwrap();
+        let problem = facts::Problem { what: "no QEMU".to_owned(), advice: "install it".to_owned(), blocks: true };
+        let areas = vec![("store", 3_u64)];
+        let facts = facts::Facts {
+            problems: vec![problem],
+            cache: facts::CacheFacts { areas, ..facts::CacheFacts::default() },
+            ..facts::Facts::default()
+        };
+        let document = serde_json::to_value(&facts).unwrap();
+        assert!(validator.is_valid(&document), "{document}");
+        assert!(!validator.is_valid(&serde_json::json!({ "problems": 1 })));
+    }
 }

@@ -17,7 +17,10 @@ use harness_builder::{
 use harness_cli::{Context, candidates, exit::Wrong, pin_options::PinOptions, screen, setup::Installation};
 use harness_runner::preparation::prepare_host;
 
-use crate::listing;
+use crate::{
+    documents::{self, Format, List, Listed},
+    listing,
+};
 
 /// List, build and pin images: root file systems of guests
 #[derive(Debug, ClapArgs)]
@@ -38,9 +41,14 @@ enum Verb {
     #[command(after_help = "\
 Examples:
   cargo xtask image list
+  cargo xtask image list --format json        as docs/list.schema.json says
 
 Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
-    List,
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Build images and the guest program; print the images' folders
     #[command(after_help = "\
 Examples:
@@ -77,7 +85,7 @@ const ALL: &str = "all";
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let images = Images::open(context)?;
     match &args.verb {
-        Verb::List => images.list()?,
+        Verb::List { format } => images.list(*format)?,
         Verb::Build { names, installation, pins } => images.build(names, installation.mode(), pins.pins())?,
         Verb::Pin { names } => images.pin(names)?,
     }
@@ -106,15 +114,18 @@ impl Images {
         names.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
     }
 
-    fn list(&self) -> Result<()> {
-        let mut rows = Vec::new();
+    fn list(&self, format: Format) -> Result<()> {
+        let mut items = Vec::new();
         for manifest in self.manifests(&[])? {
-            let state = match image::find_built(&manifest, &self.cache)? {
-                Some(image) => contents(&image)?,
-                None => "not built".to_owned(),
-            };
-            rows.push([manifest.name.to_string(), state, manifest.summary().to_owned()]);
+            let built = image::find_built(&manifest, &self.cache)?.map(|image| contents(&image)).transpose()?;
+            let (name, summary) = (manifest.name.to_string(), manifest.summary().to_owned());
+            items.push(Listed { name, summary, built });
         }
+        if format == Format::Json {
+            return documents::show(&List::of(items));
+        }
+        let state = |built: Option<String>| built.unwrap_or_else(|| "not built".to_owned());
+        let rows: Vec<_> = items.into_iter().map(|item| [item.name, state(item.built), item.summary]).collect();
         screen::print(&listing::lines(&rows))
     }
 

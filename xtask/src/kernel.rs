@@ -22,7 +22,10 @@ use harness_cli::{
 use harness_runner::preparation::prepare_host;
 use harness_uapi::vocabulary::{Kind, NameTable, Vocabulary};
 
-use crate::listing;
+use crate::{
+    documents::{self, Format, KernelNames, List, Listed},
+    listing,
+};
 
 /// List, build and pin kernels; print their paths and BPF names
 #[derive(Debug, ClapArgs)]
@@ -43,9 +46,14 @@ enum Verb {
     #[command(after_help = "\
 Examples:
   cargo xtask kernel list
+  cargo xtask kernel list --format json       as docs/list.schema.json says
 
 Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
-    List,
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Fetch, configure and build kernels, or unpack prebuilt ones; print the paths of their boot images
     #[command(after_help = "\
 Examples:
@@ -97,6 +105,9 @@ Exit codes: 0 printed, written or equal; 1 kernels/vocabulary differs; 2 no such
         /// Compare them with kernels/vocabulary
         #[arg(long)]
         check: bool,
+        /// Output format; JSON as docs/kernel-names.schema.json says
+        #[arg(long, value_enum, default_value_t, conflicts_with_all = ["write", "check"])]
+        format: Format,
     },
     /// Write the newest version of a kernel's Debian packages, with their sums, into its manifest
     #[command(after_help = "\
@@ -155,12 +166,14 @@ impl From<KindArg> for Kind {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let kernels = Kernels::open(context)?;
     match &args.verb {
-        Verb::List => kernels.list()?,
+        Verb::List { format } => kernels.list(*format)?,
         Verb::Build { names, installation, pins } => kernels.build(names, installation.mode(), pins.pins())?,
         Verb::Path { name, file } => kernels.path(name, *file)?,
         Verb::Names { name, write: true, .. } => kernels.write_names(name.as_deref())?,
         Verb::Names { name, check: true, .. } => return kernels.check_names(name.as_deref()),
-        Verb::Names { name, kind, .. } => kernels.names(name.as_deref().unwrap_or_default(), kind.map(Kind::from))?,
+        Verb::Names { name, kind, format, .. } => {
+            kernels.names(name.as_deref().unwrap_or_default(), kind.map(Kind::from), *format)?;
+        }
         Verb::Pin { name, version } => kernels.pin(name, version.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -197,15 +210,17 @@ impl Kernels {
         kernel::find_built(manifest, &self.cache)?.ok_or_else(hint)
     }
 
-    fn list(&self) -> Result<()> {
-        let mut rows = Vec::new();
+    fn list(&self, format: Format) -> Result<()> {
+        let mut items = Vec::new();
         for manifest in self.catalogue.all().map_err(Wrong::input)? {
-            let state = match kernel::find_built(&manifest, &self.cache)? {
-                Some(kernel) => format!("built: {}", kernel.release()),
-                None => "not built".to_owned(),
-            };
-            rows.push([manifest.name.to_string(), state, manifest.summary]);
+            let built = kernel::find_built(&manifest, &self.cache)?.map(|kernel| kernel.release().to_string());
+            items.push(Listed { name: manifest.name.to_string(), summary: manifest.summary, built });
         }
+        if format == Format::Json {
+            return documents::show(&List::of(items));
+        }
+        let state = |built: Option<String>| built.map_or("not built".to_owned(), |release| format!("built: {release}"));
+        let rows: Vec<_> = items.into_iter().map(|item| [item.name, state(item.built), item.summary]).collect();
         print(&listing::lines(&rows))
     }
 
@@ -237,10 +252,13 @@ impl Kernels {
         print(&format!("{}\n", path.display()))
     }
 
-    fn names(&self, name: &str, kind: Option<Kind>) -> Result<()> {
+    fn names(&self, name: &str, kind: Option<Kind>, format: Format) -> Result<()> {
         let kernel = self.built(&self.catalogue.get(name).map_err(Wrong::input)?)?;
         let vocabulary = kernel.vocabulary()?;
         let kinds = kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
+        if format == Format::Json {
+            return documents::show(&KernelNames::of(name, kinds.iter().map(|kind| vocabulary.table(*kind))));
+        }
         let tables: Vec<String> = kinds.iter().map(|kind| table(vocabulary.table(*kind))).collect();
         print(&tables.join("\n"))
     }

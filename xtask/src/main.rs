@@ -8,6 +8,7 @@ mod commands;
 mod commits;
 mod completions;
 mod doctor;
+mod documents;
 mod fuzz;
 mod generated;
 mod guard_random;

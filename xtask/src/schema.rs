@@ -20,7 +20,7 @@ use harness_scenario::schema::scenario_schema;
 use serde::Serialize;
 
 use crate::{
-    commands,
+    commands, documents,
     generated::{Generated, Mode},
 };
 
@@ -53,6 +53,10 @@ fn generate(project: &Project, command: Command) -> Result<Vec<Generated>> {
     generated.extend(of_findings(project)?);
     generated.extend(of_policies(project)?);
     generated.extend(of_grants(project)?);
+    for (name, schema) in harness_cli::schemas().into_iter().chain(documents::schemas()) {
+        let path = project.root().join(format!("docs/{name}.schema.json"));
+        generated.push(Generated { path, text: pretty(&schema)? });
+    }
     let path = project.root().join("docs/diff.schema.json");
     generated.push(Generated { path, text: pretty(&difference::schema())? });
     let path = project.root().join("docs/guard-log.schema.json");

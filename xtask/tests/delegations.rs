@@ -303,10 +303,28 @@ fn what_a_token_grants_is_said_in_words_and_held_against_a_threshold() {
     assert_eq!(call("grants sound.service --threshold 11").code, Some(2));
     let added = call("validate sound.service --grants --kernel 6.12").out;
     assert!(added.ends_with(&call("grants sound.service --kernel 6.12").out), "{added}");
-    let json = call("grants sound.service --format json --kernel 7.3");
-    let schema = fs::read_to_string(project().join("docs/what-a-token-grants.schema.json")).unwrap();
-    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
-    let document: Value = serde_json::from_str(&json.out).unwrap();
-    assert!(validator.is_valid(&document), "{document}");
+    let document = valid("what-a-token-grants", &call("grants sound.service --format json --kernel 7.3"));
     assert_eq!(document["configurations"][0]["kernels"][0]["exposure"], 0.5);
+}
+
+/// The JSON document that a call printed, which is as its schema says.
+fn valid(schema: &str, call: &Call) -> Value {
+    let schema = fs::read_to_string(project().join(format!("docs/{schema}.schema.json"))).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&call.out).unwrap();
+    assert!(validator.is_valid(&document), "{document}");
+    document
+}
+
+#[test]
+fn documents_are_as_their_schemas_say() {
+    let user = User::new();
+    let object = user.object("filter.bpf.c");
+    let needs = valid("caps", &user.call("caps --kernel=6.12 --format=json", &object));
+    assert_eq!(needs["kernels"]["6.12"]["loaders"], serde_json::json!(["libbpf 1.7"]));
+    let converted = call("convert sound.service --to incus --format json");
+    let document = valid("convert", &converted);
+    assert_eq!((converted.code, &document["to"]), (Some(1), &Value::from("incus")));
+    assert!(document["configurations"][0]["text"].as_str().unwrap().contains("security.bpffs.delegate_maps=hash"));
+    assert!(!document["configurations"][0]["lost"].as_array().unwrap().is_empty() && converted.err.is_empty());
 }

@@ -1,6 +1,6 @@
 //! `caps`: computes the least delegation that BPF objects need.
 
-mod page;
+pub(crate) mod page;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
@@ -104,7 +104,7 @@ impl ValueEnum for Format {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
             Self::Human => ("human", "Text for people"),
-            Self::Json => ("json", "One JSON document"),
+            Self::Json => ("json", "One JSON document (docs/caps.schema.json)"),
             Self::GuardPolicy => (report::POLICY, "A policy of the guard, with the profile that the objects need"),
             Self::Pasted(target) => (target.frontend().name, target.writes()),
         };

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Command, Subcommand};
+use schemars::{Schema, schema_for};
 
 pub use context::Context;
 
@@ -67,6 +68,12 @@ impl Verb {
             Self::Setup(args) => setup::run(args),
         }
     }
+}
+
+/// Returns the JSON Schemas of the documents that verbs print, each with the name of its file in `docs/`, without
+/// `.schema.json`. Others are beside what makes the documents.
+pub fn schemas() -> [(&'static str, Schema); 2] {
+    [("caps", schema_for!(caps::page::Document)), ("convert", schema_for!(convert::Document))]
 }
 
 /// The placeholder for the program's name in help texts.

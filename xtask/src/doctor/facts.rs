@@ -20,13 +20,14 @@ use harness_runner::{
     launch::MEMORY_MIB,
     qemu::{QEMU_VARIABLE, Qemu, Version},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{limits::Limits, version};
 use crate::variables;
 
 /// All facts. The keys are an interface for scripts.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct Facts {
     pub(super) scenarios_can_run: bool,
     /// Problems, and what to do about them.
@@ -45,7 +46,7 @@ pub(super) struct Facts {
     pub(super) variables: Vec<Variable>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problem {
     pub(super) what: String,
     pub(super) advice: String,
@@ -53,41 +54,41 @@ pub(super) struct Problem {
     pub(super) blocks: bool,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Tool {
     pub(super) name: String,
     pub(super) version: Option<String>,
 }
 
 /// What is missing for a purpose.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Readiness {
     pub(super) purpose: &'static str,
     pub(super) lacks: Vec<&'static str>,
 }
 
 /// A default kernel, or the image.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Built {
     pub(super) name: String,
     pub(super) is_built: bool,
 }
 
 /// Sizes are in bytes.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct CacheFacts {
     pub(super) folder: String,
     pub(super) areas: Vec<(&'static str, u64)>,
     pub(super) free: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MirrorFacts {
     pub(super) url: String,
     pub(super) known_by: String,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) value: String,

@@ -7,10 +7,11 @@ use std::{
     thread,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Processors and memory; sizes are in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Limits {
     /// Processors of the machine.
     pub(super) processors: usize,

@@ -3,18 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::Arc,
 };
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_objects::{Needs, Object, Obstacle, Reason, Undelegable};
+use harness_objects::{Loss, Needs, Note, Object, Obstacle, Reason, Undelegable};
 use harness_proof::minimizer::{FailedObject, Minimal};
 use harness_runner::{
     proof::needs::{Computed, Proved},
     report::counted,
 };
 use harness_uapi::{delegation::option_of, names, permission::Element};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::screen::wrapped;
 
@@ -160,46 +162,182 @@ fn failure(text: &mut String, need: &FailedObject) {
     let _ = writeln!(text, "        {}: {}", need.object, need.defect);
 }
 
+/// The output of `cargo xtask caps --format json`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Needs")]
+pub(crate) struct Document {
+    /// The version of this format.
+    format: u32,
+    /// The objects, by name.
+    objects: Vec<String>,
+    /// What they need, by the kernel's name.
+    kernels: BTreeMap<String, OneKernel>,
+}
+
+/// What objects need on a kernel.
+#[derive(Serialize, JsonSchema)]
+struct OneKernel {
+    /// The least grant under which all of them load.
+    elements: Vec<OneElement>,
+    /// What is needed in addition to attach the programs.
+    to_attach: Vec<OneElement>,
+    /// What no grant provides, in words.
+    not_delegable: Vec<String>,
+    /// What their loader silently does without.
+    lost: Vec<OneLoss>,
+    /// Who loads them, each with its version.
+    loaders: Vec<String>,
+    /// Further notes.
+    notes: Vec<OneNote>,
+    /// The first release whose kernel accepts everything; null if none is known to.
+    least_release: Option<String>,
+    /// The result in a VM; null without `--prove`.
+    proof: Option<OneProof>,
+}
+
+/// An element of a grant.
+#[derive(Serialize, JsonSchema)]
+struct OneElement {
+    /// `OPTION NAME`, or a capability.
+    element: String,
+    /// What needs it.
+    reasons: Vec<OneReason>,
+}
+
+/// Why an element is needed.
+#[derive(Serialize, JsonSchema)]
+struct OneReason {
+    /// The object.
+    object: String,
+    /// The part of it.
+    by: String,
+    /// What the kernel requires it for.
+    r#for: String,
+    /// Where in the kernel that is.
+    source: String,
+}
+
+/// A feature that a loader does without.
+#[derive(Serialize, JsonSchema)]
+struct OneLoss {
+    /// The object.
+    object: String,
+    /// The feature.
+    what: String,
+    /// What would keep it; nothing if no grant does.
+    kept_by: Vec<String>,
+}
+
+/// A note about an object.
+#[derive(Serialize, JsonSchema)]
+struct OneNote {
+    /// The object.
+    object: String,
+    /// The note.
+    note: String,
+}
+
+/// The result in a VM.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "result")]
+enum OneProof {
+    /// They load with the computed grant, and with no element removed.
+    #[serde(rename = "minimal")]
+    Minimal(OneMinimal),
+    /// They load with another grant than the computed one.
+    #[serde(rename = "reduced")]
+    Reduced(OneMinimal),
+    /// Not even root can load them.
+    #[serde(rename = "for nobody")]
+    ForNobody(OneFailure),
+    /// They do not load with the computed grant.
+    #[serde(rename = "insufficient")]
+    Insufficient(OneFailure),
+    /// There is no result.
+    #[serde(rename = "unknown")]
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A least grant that a kernel confirmed.
+#[derive(Serialize, JsonSchema)]
+struct OneMinimal {
+    /// Computed elements that are not needed.
+    superfluous: Vec<String>,
+    /// Needed elements that were not computed.
+    beyond: Vec<String>,
+    /// The number of loads.
+    loads: u64,
+    /// The number of rounds.
+    rounds: u64,
+    /// What fails without each element.
+    without: Vec<OneWithout>,
+}
+
+/// What fails without an element.
+#[derive(Serialize, JsonSchema)]
+struct OneWithout {
+    /// The element.
+    element: String,
+    /// The objects that do not load.
+    fails: Vec<OneFailedObject>,
+}
+
+/// What does not load.
+#[derive(Serialize, JsonSchema)]
+struct OneFailure {
+    /// The objects.
+    fails: Vec<OneFailedObject>,
+}
+
+/// An object that does not load.
+#[derive(Serialize, JsonSchema)]
+struct OneFailedObject {
+    /// The object.
+    object: String,
+    /// How it fails.
+    how: String,
+}
+
 /// Returns the JSON document.
 ///
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
 pub(super) fn json(objects: &[(String, Object)], computed: &[Computed]) -> Result<String> {
-    let names: Vec<&String> = objects.iter().map(|(name, _)| name).collect();
-    let kernels: BTreeMap<String, Value> =
-        computed.iter().map(|one| (one.kernel.to_string(), kernel(&one.needs, one.proved.as_ref()))).collect();
-    Ok(serde_json::to_string_pretty(&json!({ "format": FORMAT, "objects": names, "kernels": kernels }))?)
+    let objects = objects.iter().map(|(name, _)| name.clone()).collect();
+    let kernels = computed.iter().map(|one| (one.kernel.to_string(), kernel(&one.needs, one.proved.as_ref())));
+    Ok(serde_json::to_string_pretty(&Document { format: FORMAT, objects, kernels: kernels.collect() })?)
 }
 
-fn kernel(needs: &Needs, proved: Option<&Proved>) -> Value {
-    json!({
-        "elements": needs.elements.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
-        "to_attach": needs.attaching.iter().map(|(element, reasons)| self::element(element, reasons)).collect::<Vec<_>>(),
-        "not_delegable": unique(&needs.undelegable),
-        "lost": needs.losses.iter().map(|loss| json!({
-            "object": loss.object.as_ref(),
-            "what": loss.feature.to_string(),
-            "kept_by": loss.kept_by.iter().map(name).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-        "loaders": needs.loaders.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "least_release": needs.least_release.map(|least| least.release.to_string()),
-        "proof": proved.map(proof_of),
-    })
+fn kernel(needs: &Needs, proved: Option<&Proved>) -> OneKernel {
+    let loss = |loss: &Loss| OneLoss {
+        object: loss.object.to_string(),
+        what: loss.feature.to_string(),
+        kept_by: loss.kept_by.iter().map(name).collect(),
+    };
+    let note = |(object, note): &(Arc<str>, Note)| OneNote { object: object.to_string(), note: note.to_string() };
+    OneKernel {
+        elements: needs.elements.iter().map(|(element, reasons)| self::element(element, reasons)).collect(),
+        to_attach: needs.attaching.iter().map(|(element, reasons)| self::element(element, reasons)).collect(),
+        not_delegable: unique(&needs.undelegable),
+        lost: needs.losses.iter().map(loss).collect(),
+        loaders: needs.loaders.iter().map(ToString::to_string).collect(),
+        notes: needs.notes.iter().map(note).collect(),
+        least_release: needs.least_release.map(|least| least.release.to_string()),
+        proof: proved.map(proof_of),
+    }
 }
 
-fn element(element: &Element, reasons: &[Reason]) -> Value {
-    let reasons: Vec<Value> = reasons
-        .iter()
-        .map(|reason| {
-            json!({
-                "object": reason.object.as_ref(),
-                "by": reason.by.to_string(),
-                "for": reason.why.what.to_string(),
-                "source": reason.why.source,
-            })
-        })
-        .collect();
-    json!({ "element": name(element), "reasons": reasons })
+fn element(element: &Element, reasons: &[Reason]) -> OneElement {
+    let reason = |reason: &Reason| OneReason {
+        object: reason.object.to_string(),
+        by: reason.by.to_string(),
+        r#for: reason.why.what.to_string(),
+        source: reason.why.source.to_string(),
+    };
+    OneElement { element: name(element), reasons: reasons.iter().map(reason).collect() }
 }
 
 /// Formats an element as `OPTION NAME` or `CAP_NAME`.
@@ -210,29 +348,31 @@ fn name(element: &Element) -> String {
     }
 }
 
-fn proof_of(proved: &Proved) -> Value {
+fn proof_of(proved: &Proved) -> OneProof {
     match proved {
-        Proved::Minimal { minimal, beyond, .. } => json!({
-            "result": if proved.agrees() { "minimal" } else { "reduced" },
-            "superfluous": minimal.superfluous.iter().map(name).collect::<Vec<_>>(),
-            "beyond": beyond.iter().map(name).collect::<Vec<_>>(),
-            "loads": minimal.loads,
-            "rounds": minimal.rounds,
-            "without": minimal.needed.iter().map(|(element, needs)| json!({
-                "element": name(element),
-                "fails": needs.iter().map(|need| json!({
-                    "object": need.object,
-                    "how": need.defect.to_string(),
-                })).collect::<Vec<_>>(),
-            })).collect::<Vec<_>>(),
-        }),
-        Proved::Insufficient(needs) => json!({
-            "result": if proved.is_for_nobody() { "for nobody" } else { "insufficient" },
-            "fails": needs.iter().map(|need| json!({
-                "object": need.object,
-                "how": need.defect.to_string(),
-            })).collect::<Vec<_>>(),
-        }),
-        Proved::Unknown(why) => json!({ "result": "unknown", "why": why }),
+        Proved::Minimal { minimal, beyond, .. } => {
+            let without = |(element, needs): (&Element, &Vec<FailedObject>)| OneWithout {
+                element: name(element),
+                fails: failed(needs),
+            };
+            let document = OneMinimal {
+                superfluous: minimal.superfluous.iter().map(name).collect(),
+                beyond: beyond.iter().map(name).collect(),
+                loads: u64::from(minimal.loads),
+                rounds: u64::from(minimal.rounds),
+                without: minimal.needed.iter().map(without).collect(),
+            };
+            if proved.agrees() { OneProof::Minimal(document) } else { OneProof::Reduced(document) }
+        }
+        Proved::Insufficient(needs) => {
+            let failure = OneFailure { fails: failed(needs) };
+            if proved.is_for_nobody() { OneProof::ForNobody(failure) } else { OneProof::Insufficient(failure) }
+        }
+        Proved::Unknown(why) => OneProof::Unknown { why: why.clone() },
     }
+}
+
+fn failed(needs: &[FailedObject]) -> Vec<OneFailedObject> {
+    let one = |need: &FailedObject| OneFailedObject { object: need.object.to_string(), how: need.defect.to_string() };
+    needs.iter().map(one).collect()
 }
