@@ -73,7 +73,7 @@ fn run_for_real(
     made?;
     let mut found = Vec::new();
     let (attacks, others): (Vec<_>, Vec<_>) =
-        denied.into_iter().partition(|index| is_pinned || matches!(case.attempts[*index].call, Call::Attack(_)));
+        denied.into_iter().partition(|index| is_pinned || matches!(case.attempts[*index].call, Call::Attack { .. }));
     denied = others;
     // Nothing makes the kernel show what it does without the guard, and no attack is made again: the record counts.
     let (refused, refused_by_kernel): (Vec<_>, Vec<_>) =

@@ -283,6 +283,7 @@ fn answers(actor: &mut RunningActor, open: &[DenialSearch<'_>], retries: &[Pendi
                 handles: Vec::new(),
                 keep: false,
                 extent: denial_search.extent,
+                steps: Vec::new(),
                 target: None,
             };
             batch.add(job, pending.gathered.clone());

@@ -49,6 +49,17 @@ impl GuestContext {
     }
 }
 
+/// Who loads an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Loader {
+    /// Root in the initial namespaces, which makes no token.
+    Host,
+    /// The executor of a container, which has its bpffs attached.
+    Container,
+    /// The process of a systemd unit, likewise; what the unit forbids it is an answer.
+    Unit,
+}
+
 /// Where an executor looks up the attempts it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
@@ -61,12 +72,14 @@ pub(crate) enum Script {
 impl Script {
     /// Returns an attempt; `None` if there is none with this index.
     pub(crate) fn attempt(&self, index: AttemptIndex) -> Option<&Attempt> {
-        let case = match self {
-            Self::Plan(plan) => {
-                plan.scenarios.get(index.case.scenario as usize)?.cases.get(index.case.case as usize)?
-            }
-            Self::Case(own, case) => (*own == index.case).then_some(&**case)?,
-        };
-        case.attempts.get(index.attempt as usize)
+        self.case(index.case)?.attempts.get(index.attempt as usize)
+    }
+
+    /// Returns a case; `None` if there is none with this index.
+    pub(crate) fn case(&self, index: CaseIndex) -> Option<&Case> {
+        match self {
+            Self::Plan(plan) => plan.scenarios.get(index.scenario as usize)?.cases.get(index.case as usize),
+            Self::Case(own, case) => (*own == index).then_some(&**case),
+        }
     }
 }

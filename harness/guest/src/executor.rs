@@ -1,8 +1,9 @@
 //! The executor: the process in a container, or next to it as root, that carries out requests.
 //!
-//! It is forked, never executed, so it needs nothing from the file system it sees. It serves one request after the
+//! It is forked, not executed, so it needs nothing from the file system it sees; [`executed`] and [`unit`] are the exceptions. It serves one request after the
 //! other until the guest closes the channel.
 
+pub(crate) mod executed;
 pub(crate) mod unit;
 
 use std::{
@@ -21,12 +22,12 @@ use crate::{
     bpf,
     bpffs::{self, Mounted},
     channel::{self, Channel, ChannelError},
-    context::{AttemptIndex, Script},
+    context::{AttemptIndex, Loader, Script},
     error::{During, SysError},
     identity::{self, Effective, IdentityError},
     interfaces,
     message::{Done, Extent, FdRole, Job, NoToken, Reply, Request, UnitLocation},
-    object::{self, Loader},
+    object,
     operation::{self, Handles},
     process::{self, Fork},
     pseudofile, seccomp,
@@ -47,6 +48,10 @@ enum ExecutorError {
     NoAttempt(AttemptIndex),
     #[error("/proc/self does not name a process: {0}")]
     NoPid(String),
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error("the copy of the guest program that makes the attempt {0}")]
+    Executed(String),
 }
 
 type Answered = Result<(Reply, Vec<OwnedFd>), ExecutorError>;
@@ -127,6 +132,7 @@ impl Executor<'_> {
             Request::MountBpffs => done_with(bpffs::duplicate(Mounted::new(self.opened()?.as_fd())?.root())?),
             Request::MakeTokenOf => make_token(only(&fds)?.as_fd()),
             Request::Look { tmpfs } => self.look(tmpfs),
+            Request::Continue { loader, unpins } => self.go_on(loader, unpins, fds),
             Request::Attempts(jobs) => self.attempts(&jobs, &fds),
         }
     }
@@ -166,6 +172,14 @@ impl Executor<'_> {
         }
         identity::become_user(uid, gid)?;
         process::die_with_parent()?;
+        DONE
+    }
+
+    fn go_on(&mut self, loader: Loader, unpins: bool, fds: Vec<OwnedFd>) -> Answered {
+        let mut fds = fds.into_iter();
+        let mut next = || Some(Mounted::received(fds.next()?, fds.next()?));
+        (self.bpffs, self.tmpfs) = (next(), next());
+        (self.loader, self.unpins) = (loader, unpins);
         DONE
     }
 
@@ -260,7 +274,10 @@ impl Executor<'_> {
         let mut length = 0;
         for job in jobs {
             effective.set(job.caps)?;
-            let (done, fd) = self.attempt(job, fds)?;
+            let (done, fd) = match job.steps.is_empty() {
+                true => self.attempt(job, fds)?,
+                false => executed::attempt(self, job, fds)?,
+            };
             length += length_of(&done);
             all.push(done);
             made.extend(fd);
@@ -283,8 +300,8 @@ impl Executor<'_> {
             Call::Object(load) if job.extent != Extent::Token => {
                 object::attempt(load, self.loader, own, handles.get(FdRole::Bpffs)).map_err(|error| error.to_string())
             }
-            Call::Attack(way) => {
-                operation::attack::make(*way, job.target.as_deref()).map_err(|error| error.to_string())
+            Call::Attack { way, copy } => {
+                operation::attack::make(*way, copy.as_deref(), job.target.as_deref()).map_err(|error| error.to_string())
             }
             Call::Reload(reload) => {
                 operation::reload::make(reload, job.target.is_none()).map_err(|error| error.to_string())

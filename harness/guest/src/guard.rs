@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -18,7 +18,12 @@ use rustix::fs::{MemfdFlags, OFlags};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{error::SysError, process, target::Target};
+use crate::{
+    copies::{self, Copies},
+    error::SysError,
+    process,
+    target::Target,
+};
 
 pub(crate) use window::{Suspect, Window, Witnessed};
 
@@ -156,8 +161,8 @@ pub(crate) struct Guard {
     /// The beginning of a line whose end is not printed yet.
     begun: Vec<u8>,
     counters: Counters,
-    /// The inode of the guest program.
-    own_program: u64,
+    /// The inodes of the guest program and its copies.
+    own_programs: Vec<u64>,
     /// Whether nothing switches it off: it is in force since the initramfs, or pinned.
     is_pinned: bool,
     program: PathBuf,
@@ -184,7 +189,8 @@ impl Guard {
         let (printed, complaints) = (printed?, complaints?);
         let mut command = reading(program, keep);
         if !plan.early {
-            fs::write(&policy, &plan.policy).map_err(failed("write its policy"))?;
+            let text = copies::policy_of(plan).map_err(failed("read the guest program"))?;
+            fs::write(&policy, text).map_err(failed("write its policy"))?;
         }
         if plan.pinned {
             pinned::put_in_force(program, &policy)?;
@@ -194,10 +200,10 @@ impl Guard {
         }
         let child = spawn(&mut command, &printed, &complaints)?;
         let (begun, counters, is_pinned) = (Vec::new(), Counters::default(), plan.early || plan.pinned);
-        let own_program = fs::metadata("/proc/self/exe").map_err(failed("stat /proc/self/exe"))?.ino();
         let (position, reader, filler) = (0, plan.reader, None);
         let (program, target) = (program.to_owned(), pinned::target(plan));
         let (is_attacked, inherited, read_before) = (false, Vec::new(), 0);
+        let own_programs = Vec::new();
         let mut guard = Self {
             child,
             keep,
@@ -206,7 +212,7 @@ impl Guard {
             position,
             begun,
             counters,
-            own_program,
+            own_programs,
             is_pinned,
             program,
             target,
@@ -219,6 +225,8 @@ impl Guard {
         let ready = guard.await_ready();
         let _ = fs::remove_file(&policy);
         ready.and_then(|before| before.into_iter().next().map_or(Ok(()), |line| Err(GuardError::Stray(line))))?;
+        Copies::change(plan).map_err(failed("change a copy"))?;
+        guard.own_programs = Copies::inodes(plan).map_err(failed("stat a copy"))?;
         Ok(guard)
     }
 
@@ -336,9 +344,9 @@ impl Guard {
         }
     }
 
-    /// Returns the inode of the guest program, by which records show its processes.
-    pub(crate) fn own_program(&self) -> u64 {
-        self.own_program
+    /// Returns the inodes of the guest program and its copies, by which records show its processes.
+    pub(crate) fn own_programs(&self) -> &[u64] {
+        &self.own_programs
     }
 
     /// Returns its process.

@@ -13,6 +13,7 @@ mod cgroup;
 mod channel;
 mod context;
 mod controls;
+mod copies;
 mod error;
 mod events;
 mod executor;
@@ -58,6 +59,8 @@ bpf-token-guest: the part of bpf-token-harness that runs inside a VM.
 Usage: bpf-token-guest [RUN-FOLDER]         run the plan in the folder (default /mnt/vmtest)
        bpf-token-guest live RUN-FOLDER      run the plan in host mode, on the machine's own kernel
        bpf-token-guest unit                 make attempts as the process of a systemd unit
+       bpf-token-guest executed [STEP...]   go on with an attempt, as a copy that another executed
+       bpf-token-guest wait                 wait to be attacked, as such a copy
        bpf-token-guest bench [RUN-FOLDER]   print what attempts and containers cost, as JSON
        bpf-token-guest bench-guard [RUN-FOLDER]
                                             print what the guard in the folder costs, as JSON
@@ -88,6 +91,8 @@ fn main() -> ExitCode {
         ["bench-guard", rest @ ..] if rest.len() < 2 => finish(bench_guard(folder_of(rest))),
         ["bench-early", rest @ ..] if rest.len() < 2 => finish(bench_early(folder_of(rest))),
         ["unit"] => executor::unit::serve(),
+        ["executed", steps @ ..] => executor::executed::go_on(steps),
+        ["wait"] => process::wait_for_end(copies::PASSED),
         ["live", folder] => run_in_host_mode(Path::new(folder)),
         [option, ..] if option.starts_with('-') => exit::usage(&format!("unknown option {option}")),
         ["bench" | "bench-guard" | "bench-early" | "live", _, extra, ..] | [_, extra, ..] => {

@@ -4,11 +4,14 @@ use harness_protocol::{
     errno::Errno,
     mount_option::MountOption,
     outcome::Answer,
-    plan::{BpffsFd, Namespace, Restrictions},
+    plan::{BpffsFd, Namespace, Restrictions, Step},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{context::AttemptIndex, target::Target};
+use crate::{
+    context::{AttemptIndex, Loader},
+    target::Target,
+};
 
 /// A request to an executor; one at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,6 +102,14 @@ pub(crate) enum Request {
         /// Whether to mount a tmpfs.
         tmpfs: bool,
     },
+    /// Go on in place of the executor that executed this one. The descriptors sent along are the mount and the root of its bpffs,
+    /// and those of its tmpfs if it has one.
+    Continue {
+        /// Who loads objects.
+        loader: Loader,
+        /// Whether pins are removed right after they are made.
+        unpins: bool,
+    },
     /// Make attempts, one after the other.
     Attempts(Vec<Job>),
 }
@@ -116,6 +127,8 @@ pub(crate) struct Job {
     pub(crate) keep: bool,
     /// How much of the attempt is made.
     pub(crate) extent: Extent,
+    /// What a child of the executor does first; then it makes the attempt.
+    pub(crate) steps: Vec<Step>,
     /// What an attack is aimed at; `None` for what stands in for the guard.
     pub(crate) target: Option<Box<Target>>,
 }

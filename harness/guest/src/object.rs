@@ -26,11 +26,11 @@ use thiserror::Error;
 
 use crate::{
     bpffs::Mounted,
+    context::Loader,
     error::{During, SysError},
     operation::AttemptResult,
     process::{self, Fork},
 };
-pub(crate) use libbpf::Loader;
 
 /// Why an object could not even be tried: never a verdict.
 #[derive(Debug, Error)]

@@ -8,7 +8,7 @@ use std::{os::fd::OwnedFd, rc::Rc};
 
 use harness_protocol::{
     outcome::Answer,
-    plan::{Actor, Attempt, Call, Case, Sabotage, Token},
+    plan::{Actor, Attempt, Call, Case, Sabotage, Step, Token},
 };
 
 use crate::{
@@ -60,8 +60,8 @@ impl Pass<'_> {
                 Ok(gathered) => {
                     let (caps, extent) = (self.caps(attempt), self.extent());
                     let (index, keep) = (case_index.attempt(index), attempt.save.is_some());
-                    let target = self.target_of(attempt);
-                    batch.add(Job { index, caps, handles: Vec::new(), keep, extent, target }, gathered);
+                    let (steps, target) = (self.steps(attempt), self.target_of(attempt));
+                    batch.add(Job { index, caps, handles: Vec::new(), keep, extent, steps, target }, gathered);
                 }
                 Err(error) => {
                     self.flush(&mut batch, case, &mut report)?;
@@ -120,7 +120,9 @@ impl Pass<'_> {
                 Err(unobtainable("the sabotage", "the kernel survived it"))
             }
             (Call::Sabotage(_), _) => Err(unobtainable("a control", "sabotage has none")),
-            (Call::Attack(_), Kind::Container) => Err(unobtainable("a control in a container", "only root attacks")),
+            (Call::Attack { .. }, Kind::Container) => {
+                Err(unobtainable("a control in a container", "only root attacks"))
+            }
             (Call::Reload(_), Kind::Container) => Err(unobtainable("a control in a container", "only root reloads")),
             _ => self.gather(attempt),
         }
@@ -128,7 +130,7 @@ impl Pass<'_> {
 
     /// Returns what an attack is aimed at: a control leaves the guard alone.
     fn target_of(&self, attempt: &Attempt) -> Option<Box<Target>> {
-        let guard = self.guard.as_ref().filter(|_| matches!(attempt.call, Call::Attack(_) | Call::Reload(_)))?;
+        let guard = self.guard.as_ref().filter(|_| matches!(attempt.call, Call::Attack { .. } | Call::Reload(_)))?;
         Some(Box::new(guard.target()))
     }
 
@@ -136,6 +138,11 @@ impl Pass<'_> {
     fn caps(&self, attempt: &Attempt) -> Option<u64> {
         let caps = attempt.caps.as_ref().filter(|_| matches!(self.kind, Kind::Real))?;
         Some(identity::mask_of(caps))
+    }
+
+    /// Who is executed matters to the guard only, and a control is made without it.
+    fn steps(&self, attempt: &Attempt) -> Vec<Step> {
+        if matches!(self.kind, Kind::Real) { attempt.steps.clone() } else { Vec::new() }
     }
 
     /// A control only shows whether somebody with every permission can make an attempt.
@@ -215,12 +222,12 @@ impl Pass<'_> {
         let has_succeeded = made
             .as_ref()
             .is_ok_and(|made| matches!(&made[..], [(Done { answer: Ok(answer), .. }, _)] if answer.succeeded()));
-        if matches!(first.call, Call::Attack(_)) {
-            guard.survive(has_succeeded).map_err(|error| AttemptError::Guard(error.to_string()))?;
+        if let Call::Attack { copy, .. } = &first.call {
+            guard.survive(has_succeeded && copy.is_none()).map_err(|error| AttemptError::Guard(error.to_string()))?;
         }
         let window = guard.off().map_err(|error| AttemptError::Guard(error.to_string()))?;
         let answer = made.as_ref().ok().and_then(|made| made.first()?.0.answer.as_ref().ok());
-        let witnessed = window.witnessed(&suspect, first, answer, guard.own_program());
+        let witnessed = window.witnessed(&suspect, first, answer, guard.own_programs());
         let witnessed = witnessed.map_err(|error| AttemptError::Guard(error.to_string()))?;
         Ok((made?, witnessed))
     }

@@ -77,6 +77,27 @@ fn close_range(first: u32, last: u32) -> Result<(), SysError> {
     if closed == 0 { Ok(()) } else { Err(last_errno()).during(|| "close_range") }
 }
 
+/// Makes a descriptor this number, which stays open across `execve(2)`.
+///
+/// To be called in a fresh child only: whatever else has the number is closed.
+pub(crate) fn pass(fd: BorrowedFd<'_>, number: i32) -> Result<(), SysError> {
+    // SAFETY: a value that owns the number exists here only as a copy of memory, see `keep_only`.
+    let passed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    // SAFETY: no memory is touched. `dup2(2)` of a descriptor to itself leaves its flag.
+    let kept = passed == number && unsafe { libc::fcntl(number, libc::F_SETFD, 0) } == 0;
+    if kept { Ok(()) } else { Err(last_errno()).during(|| "dup2") }
+}
+
+/// Says that this program runs, by a byte into a descriptor that was passed to it, and waits to be ended.
+pub(crate) fn wait_for_end(passed: i32) -> ! {
+    let _ = die_with_parent();
+    // SAFETY: the byte outlives the call.
+    unsafe { libc::write(passed, c"".as_ptr().cast(), 1) };
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
 /// `unshare(2)`.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), SysError> {
     // SAFETY: only `CLONE_FILES` could take descriptors from another thread, and there is none.
@@ -120,6 +141,22 @@ pub(crate) fn die_with_parent() -> Result<(), SysError> {
 /// Kills a process; one that has already ended is fine.
 pub(crate) fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Lets the parent trace this process (`PTRACE_TRACEME`).
+pub(crate) fn trace_me() -> Result<(), SysError> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: this request uses neither number nor address.
+    let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, none, none) };
+    if traced == 0 { Ok(()) } else { Err(last_errno()).during(|| "ptrace PTRACE_TRACEME") }
+}
+
+/// Waits until a traced child stops, as it does once it has executed something, and stops tracing it.
+pub(crate) fn release(child: Pid) {
+    let _ = rustix::process::waitpid(Some(child), WaitOptions::UNTRACED);
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: this request uses no address.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, child.as_raw_nonzero().get(), none, none) };
 }
 
 /// Waits until a process has ended, whoever its parent is, but at most `patience`.

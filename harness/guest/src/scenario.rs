@@ -11,6 +11,7 @@ use crate::{
     case::{self, CaseError, Stage},
     context::{CaseIndex, GuestContext},
     controls::Controls,
+    copies::Copies,
     error::SysError,
     guard::{Guard, Keep},
     kernel, kmsg,
@@ -88,6 +89,10 @@ fn cases_under_guard(
         let before = match Objects::take() {
             Ok(before) => before,
             Err(error) => return Ok(Some(error.to_string())),
+        };
+        let _copies = match Copies::make(plan) {
+            Ok(copies) => copies,
+            Err(error) => return Ok(Some(format!("cannot copy the guest program: {error}"))),
         };
         let mut guard = match Guard::start(&shared.guard_program, plan, Keep::Records) {
             Ok(guard) => guard,

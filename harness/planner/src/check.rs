@@ -11,7 +11,7 @@ use harness_uapi::{
 
 use crate::{
     checked::Checked,
-    expand::{attack, contents, matrix, problems::Problems, sysctl},
+    expand::{attack, contents, copies, matrix, problems::Problems, sysctl},
 };
 
 /// Checks a scenario against the names that any known kernel has.
@@ -28,6 +28,7 @@ pub fn check(file: &ScenarioFile, known: &KnownNames) -> Result<Checked, Report>
     let sysctls = sysctl::settings(spec, &mut problems);
     sysctl::check_writes(spec, &sysctls, &mut problems);
     attack::check(spec, &mut problems);
+    copies::check(spec, &mut problems);
     let (wrong, unfilled) = matrix::placeholder_problems(file.root(), &spec.matrix);
     problems.placeholders(wrong, unfilled);
     check_contents(spec, &mut problems);

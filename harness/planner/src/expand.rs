@@ -7,6 +7,7 @@ mod capabilities;
 mod containers;
 pub(crate) mod contents;
 mod context;
+pub(crate) mod copies;
 mod delegation;
 mod label;
 mod links;
@@ -85,6 +86,7 @@ fn guard(setting: &GuardSetting) -> plan::Guard {
         early: setting.early,
         pinned: setting.pinned,
         reader: setting.reader,
+        copies: setting.copies.clone(),
     }
 }
 

@@ -126,3 +126,59 @@ fn a_reader_that_is_stopped_is_that_of_a_guard_in_the_running_system() {
     let other = scenario(&format!("{{ {policy}, reader = \"gone\" }}"));
     insta::assert_snapshot!(complaints(other), @"t.toml:3:45: `gone` is not a value of this key (one of `reads`, `stopped`, `full`)");
 }
+
+/// Expands an attempt under a guard with these copies. Returns its label, or what is wrong.
+fn with_copies(copies: &str, attempt: &str) -> String {
+    let text = format!(
+        "summary = \"x\"\n[vm]\nguard = {{ policy = \"x.guard.toml\", copies = {{ {copies} }} }}\n\
+         [containers.process]\nunshare = false\ncaps = []\n[[attempt]]\n{attempt}\n"
+    );
+    let file = parse("t.toml", "a/b".parse().unwrap(), &text).unwrap();
+    let read = file.with_guard_policy(|_| Ok("version = 1\n".to_owned()));
+    match read.and_then(|file| kernel("7.3").expand_parsed(&file)) {
+        Ok(Expansion::Run(expanded)) => {
+            let steps = &expanded.plan.cases[0].attempts[0].steps;
+            format!("{} {steps:?}", expanded.cases[0].attempts[0].text)
+        }
+        Ok(Expansion::Skipped { reason }) => reason,
+        Err(report) => report.to_string(),
+    }
+}
+
+#[test]
+fn attempts_execute_copies_that_the_guard_has() {
+    let copies = "agent = \"same\", \"folder/agent\" = \"longer\"";
+    let exec = |exec: &str| with_copies(copies, &format!("op = \"btf_load\"\nexec = {exec}"));
+    insta::assert_snapshot!(exec("[]"), @"btf_load []");
+    insta::assert_snapshot!(exec("[\"agent\", \"fork\", \"folder/agent\"]"), @r#"btf_load exec=agent,fork,folder/agent [Exec("agent"), Fork, Exec("folder/agent")]"#);
+    insta::assert_snapshot!(exec("[\"agnt\"]"), @"t.toml:9:9: there is no copy `agnt` (did you mean `agent`?)");
+    insta::assert_snapshot!(exec("[\"fork\", \"agent\"]"), @"t.toml:9:9: the first step must execute a copy");
+    insta::assert_snapshot!(with_copies("", "op = \"btf_load\"\nexec = [\"agent\"]"), @"t.toml:9:9: there is no copy `agent` (add `copies` to `[vm] guard`)");
+    insta::assert_snapshot!(with_copies(copies, "by = \"process\"\nop = \"btf_load\"\nexec = [\"agent\"]"), @"t.toml:10:8: `process` cannot execute a copy and keep its capabilities (let a container with namespaces of its own make the attempt, or `host`)");
+}
+
+#[test]
+fn copies_have_plain_names_and_kinds() {
+    let named = |name: &str| with_copies(&format!("\"{name}\" = \"same\""), "op = \"btf_load\"");
+    insta::assert_snapshot!(named("../agent"), @"t.toml:3:60: `../agent` is no name of a copy (write a path of letters, digits and `-` such as `agent` or `folder/agent`)");
+    insta::assert_snapshot!(named("fork"), @"t.toml:3:56: `fork` is no name of a copy (write a path of letters, digits and `-` such as `agent` or `folder/agent`)");
+    assert!(["a/b/c", "/a", "a/", "", "-a", "a b"].iter().all(|name| named(name).contains("is no name of a copy")));
+    insta::assert_snapshot!(with_copies("agent = \"other\"", "op = \"btf_load\""), @"t.toml:3:55: `other` is not a value of this key (one of `same`, `longer`, `written`, `replaced`, `verity`)");
+    let many: Vec<String> = (0..9).map(|number| format!("a{number} = \"same\"")).collect();
+    insta::assert_snapshot!(with_copies(&many.join(", "), "op = \"btf_load\""), @"t.toml:3:45: these are 9 copies; the limit is 8");
+    let early = "summary = \"x\"\nisolation = \"vm\"\n[vm]\n\
+                 guard = { policy = \"x.guard.toml\", early = true, copies = { agent = \"same\" } }\n";
+    let early = parse("t.toml", "a/b".parse().unwrap(), &format!("{early}{ATTEMPT}")).unwrap();
+    insta::assert_snapshot!(complaints(early), @"t.toml:4:59: an early guard is in force before there are copies (write `pinned = true` in place of `early = true`)");
+}
+
+#[test]
+fn a_process_that_executes_a_copy_can_be_attacked() {
+    let attack = |way: &str| {
+        let canary = "[[attempt]]\nop = \"map_create\"\ntype = \"hash\"";
+        let attempt = format!("by = \"host\"\nop = \"attack\"\nway = \"{way}\"\ncopy = \"agent\"\n{canary}");
+        with_copies("agent = \"same\"", &attempt)
+    };
+    insta::assert_snapshot!(attack("ptrace"), @"by host: attack ptrace copy=agent []");
+    insta::assert_snapshot!(attack("map_by_id"), @"t.toml:11:8: `map_by_id` is not an attack on a process (leave `copy` out, or write another `way` such as `ptrace`)");
+}

@@ -35,7 +35,7 @@ pub use call::{
     BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
     SocketDuty, ValuePart,
 };
-pub use guard::{GUARD_PROGRAM, Guard, GuardMode, Reader};
+pub use guard::{COPIES, DIGEST_OF_COPIES, GUARD_PROGRAM, Guard, GuardMode, GuestCopy, Reader, Step};
 pub use lsm::LsmHook;
 pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
 pub use reload::Reload;
@@ -232,6 +232,10 @@ pub struct Attempt {
     /// `None` for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caps: Option<Vec<u32>>,
+    /// What a child of the actor's process does first; then it makes the attempt. Without steps the process makes it itself.
+    /// Controls take none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// The token that it hands over, for commands that take one.
     pub token: Token,
     /// The call.
@@ -247,7 +251,7 @@ pub struct Attempt {
 impl Attempt {
     /// Makes an attempt with all capabilities of its actor and with its own controls, whose result is not saved.
     pub fn new(actor: Actor, token: Token, call: Call) -> Self {
-        Self { actor, caps: None, token, call, save: None, controls_of: None }
+        Self { actor, caps: None, steps: Vec::new(), token, call, save: None, controls_of: None }
     }
 }
 

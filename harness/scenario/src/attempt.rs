@@ -38,6 +38,8 @@ pub struct Common<'a> {
     pub save: Option<&'a str>,
     /// The capabilities in effect during the attempt, if the scenario lists them.
     pub caps: Option<&'a [String]>,
+    /// What its process executes before.
+    pub exec: &'a [String],
 }
 
 /// Declares the keys of an operation: those of every operation, `token` and `save` where it has them, and its own.
@@ -90,6 +92,13 @@ macro_rules! operation {
             /// Afterwards all are in effect again.
             #[serde(default)]
             pub caps: Option<Vec<String>>,
+            /// Copies of the guest program, of those in `[vm] guard`, such as `["agent"]`: a child of the actor's process executes
+            /// the first, that the next, and the last makes the attempt. `"fork"` among them is a child that goes on, and
+            /// `"traced"` one that its parent traces until it has executed the next. By default the actor's process makes the
+            /// attempt itself. Controls execute nothing.
+            #[serde(default)]
+            #[schemars(length(max = 8))]
+            pub exec: Vec<String>,
             $($shared)*
             /// The verdict that the attempt must have.
             #[serde(default)]
@@ -107,6 +116,7 @@ macro_rules! operation {
                     takes_token: $takes,
                     save: $save,
                     caps: $op.caps.as_deref(),
+                    exec: &$op.exec,
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use harness_protocol::plan::{Assignment, FilterErrno, GuardMode, Lockdown, LsmHook, Manager, Namespace, Reader};
+use harness_protocol::plan::{
+    Assignment, FilterErrno, GuardMode, GuestCopy, Lockdown, LsmHook, Manager, Namespace, Reader,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +145,12 @@ pub struct GuardSetting {
     /// whose guard lets nobody stop the reader.
     #[serde(default)]
     pub reader: Reader,
+    /// Copies of the guest program for attempts to execute (`exec`), such as `{ agent = "same" }`. The file of each is
+    /// `/run/copies/NAME`, which is there before the guard is. In the policy, a digest of 64 zeros stands for that of the
+    /// guest program, which is another one for each build: the digest of fs-verity if a copy is of kind `verity`, otherwise
+    /// SHA-256. They cannot be combined with `early`.
+    #[serde(default)]
+    pub copies: BTreeMap<String, GuestCopy>,
     /// The text of the policy.
     #[serde(skip)]
     pub text: String,

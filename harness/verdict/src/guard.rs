@@ -39,11 +39,13 @@ fn answer(line: &Line) -> String {
         Verdict::WouldDeny => "would be denied",
         Verdict::Denied => "denied",
     };
+    let loader = line.who.loader.as_ref().map(|loader| format!(" by loader {}", name_or_number(loader, "loader")));
     let rule = line.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
     let why = reason(line).map(|why| format!(": {why}")).unwrap_or_default();
     let token = if line.token { " with a token" } else { "" };
     let of_program = if line.of_kernel { " of a program" } else { "" };
-    format!("{}{token}{of_program} {verdict}{rule}{why}", command.unwrap_or_else(|| "outside of a call".to_owned()))
+    let what = command.unwrap_or_else(|| "outside of a call".to_owned());
+    format!("{what}{}{token}{of_program} {verdict}{rule}{why}", loader.unwrap_or_default())
 }
 
 /// Returns why a call is refused, without numbers that differ from run to run.
@@ -161,6 +163,18 @@ mod tests {
         prog_load with a token allowed by rule 2 (bpf_token_capable)
         ");
         assert_eq!(denied(&lines), None);
+    }
+
+    #[test]
+    fn a_known_loader_is_named() {
+        let mut lines = [true, false].map(|token| line("map-create", "allowed", json!({ "rule": 1, "token": token })));
+        for line in &mut lines {
+            line.who.loader = Some(Named { number: 0, name: Some("agent".to_owned()) });
+        }
+        insta::assert_snapshot!(words(&lines).join("\n"), @"
+        prog_load by loader agent with a token allowed by rule 1 (bpf_map_create)
+        prog_load by loader agent allowed by rule 1 (bpf_map_create)
+        ");
     }
 
     #[test]

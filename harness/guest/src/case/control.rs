@@ -96,7 +96,7 @@ mod tests {
 
     fn attempt(call: Call, save: Option<&str>, controls_of: Option<u32>) -> Attempt {
         let save = save.map(str::to_owned);
-        Attempt { actor: Actor::Host, caps: None, token: Token::None, call, save, controls_of }
+        Attempt { save, controls_of, ..Attempt::new(Actor::Host, Token::None, call) }
     }
 
     #[test]

@@ -129,7 +129,18 @@ fn is_refused_its_bpffs(pass: &mut Pass<'_>, attempt: &Attempt) -> Result<bool, 
 /// refused.
 fn make(actor: &mut RunningActor, index: AttemptIndex, needs: Gathered) -> Result<Option<OwnedFd>, ActorError> {
     let mut batch = Batch::default();
-    batch.add(Job { index, caps: None, handles: Vec::new(), keep: true, extent: Extent::Brief, target: None }, needs);
+    batch.add(
+        Job {
+            index,
+            caps: None,
+            handles: Vec::new(),
+            keep: true,
+            extent: Extent::Brief,
+            steps: Vec::new(),
+            target: None,
+        },
+        needs,
+    );
     let done = actor.privileged()?.attempts(batch.jobs, &batch.fds)?;
     Ok(done.into_iter().next().and_then(|(_, made)| made))
 }

@@ -91,13 +91,13 @@ impl Window {
     }
 
     /// Returns the records of an attempt's actor. Those of others are background, unless they are denials of calls of
-    /// the program with this inode: the guest program.
+    /// the programs with these inodes: the guest program and its copies.
     pub(crate) fn witnessed(
         self,
         suspect: &Suspect,
         attempt: &Attempt,
         answer: Option<&Answer>,
-        own_program: u64,
+        own_programs: &[u64],
     ) -> Result<Witnessed, WindowError> {
         let mut witnessed = Witnessed::default();
         for record in self.records {
@@ -113,12 +113,12 @@ impl Window {
                 }
                 witnessed.denied |= is_denied;
                 witnessed.records.push(record);
-            } else if is_denied && seen.who.exe.is_some_and(|exe| exe.ino == own_program) {
+            } else if is_denied && seen.who.exe.is_some_and(|exe| own_programs.contains(&exe.ino)) {
                 return Err(WindowError::Bystander(record));
             }
         }
         let is_noticed = !witnessed.records.is_empty() || self.calls > 0;
-        if let (Call::Attack(_) | Call::Reload(_), Some(answer), false) = (&attempt.call, answer, witnessed.denied)
+        if let (Call::Attack { .. } | Call::Reload(_), Some(answer), false) = (&attempt.call, answer, witnessed.denied)
             && is_refusal_by_the_guard(answer)
         {
             return Err(WindowError::Unrecorded);
@@ -179,7 +179,7 @@ mod tests {
             &suspect,
             &attempt,
             Some(&answer),
-            77,
+            &[77],
         )
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let denied = record("bpf", "denied", 6, 13);
         let window = |filler| Window { records: vec![denied.clone()], calls: 1, filler, is_attacked: false };
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
-        let witnessed = |filler| window(filler).witnessed(&Suspect::default(), &attempt, Some(&OK), 77);
+        let witnessed = |filler| window(filler).witnessed(&Suspect::default(), &attempt, Some(&OK), &[77]);
         assert_eq!(witnessed(Some(13)), Ok(Witnessed::default()));
         assert_eq!(witnessed(None), Err(WindowError::Bystander(denied.clone())));
     }
@@ -245,12 +245,12 @@ mod tests {
         let suspect = Suspect { is_filtered: true, ..Suspect::default() };
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
         let window = Window { records: vec![], calls: 0, filler: None, is_attacked: false };
-        assert!(window.witnessed(&suspect, &attempt, Some(&err(libc::EPERM, None)), 77).is_ok());
+        assert!(window.witnessed(&suspect, &attempt, Some(&err(libc::EPERM, None)), &[77]).is_ok());
     }
 
     #[test]
     fn a_refused_attack_needs_its_record_and_a_successful_one_blinds() {
-        let attack = || Call::Attack(plan::Attack::UnlinkPin);
+        let attack = || Call::Attack { way: plan::Attack::UnlinkPin, copy: None };
         let made = |records: &[String], errno, step| witnessed(records, 0, attack(), err(errno, Some(step)));
         assert_eq!(made(&[], libc::EPERM, "unlink").unwrap_err(), WindowError::Unrecorded);
         assert_eq!(made(&[], libc::EACCES, "open /proc/PID/mem").unwrap_err(), WindowError::Unrecorded);
@@ -261,7 +261,7 @@ mod tests {
         assert!(matches!(witnessed(&denied, 0, attack(), OK), Err(WindowError::NotEnforced(_))));
         let attempt = Attempt::new(Actor::Host, Token::None, Call::BtfLoad);
         let window = Window { records: vec![], calls: 0, filler: None, is_attacked: true };
-        assert!(window.witnessed(&Suspect::default(), &attempt, Some(&OK), 77).is_ok());
+        assert!(window.witnessed(&Suspect::default(), &attempt, Some(&OK), &[77]).is_ok());
     }
 
     #[test]

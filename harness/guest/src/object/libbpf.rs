@@ -18,23 +18,13 @@ use libbpf_sys as sys;
 use super::{attach, bpffs_location, kallsyms, recorder};
 use crate::{
     bpffs::{self, Mounted},
+    context::Loader,
     error::last_errno,
     library,
 };
 
 /// The variable that names the bpffs for libbpf (`LIBBPF_BPF_TOKEN_PATH`, `src/libbpf.h`).
 const VARIABLE: &str = "LIBBPF_BPF_TOKEN_PATH";
-
-/// Who loads an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loader {
-    /// Root in the initial namespaces, which makes no token.
-    Host,
-    /// The executor of a container, which has its bpffs attached.
-    Container,
-    /// The process of a systemd unit, likewise; what the unit forbids it is an answer.
-    Unit,
-}
 
 type LibbpfResult<T> = Result<T, ObjectFailure>;
 

@@ -25,10 +25,16 @@ use stand_in::StandIn;
 type Attacked = Result<Option<String>, SysError>;
 
 /// Attacks the target; without one, what stands in for it.
-pub(crate) fn make(way: Attack, target: Option<&Target>) -> Result<AttemptResult, OperationError> {
+///
+/// A copy of the guest program takes the place of the target, but not that of what stands in for it.
+pub(crate) fn make(way: Attack, copy: Option<&str>, target: Option<&Target>) -> Result<AttemptResult, OperationError> {
     let stand_in;
     let target = match target {
-        Some(target) => target,
+        Some(target) if copy.is_none() => target,
+        Some(_) => {
+            stand_in = StandIn::executing(copy.unwrap_or_default())?;
+            stand_in.target()
+        }
         None => {
             stand_in = StandIn::new(way)?;
             stand_in.target()

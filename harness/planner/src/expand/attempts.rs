@@ -1,7 +1,7 @@
 //! Expands attempts: who makes them, with which token, and what they save for later ones.
 
 use harness_diagnostics::node::KeyPath;
-use harness_protocol::plan::{self, Actor, Call, Token};
+use harness_protocol::plan::{self, Actor, Call, Step, Token};
 use harness_scenario::{
     attempt::{Attempt, Common},
     choice::TokenChoice,
@@ -24,6 +24,7 @@ struct AttemptActor {
     actor: Actor,
     token: Token,
     caps: Option<Vec<u32>>,
+    steps: Vec<Step>,
 }
 
 impl ExpandContext<'_, '_> {
@@ -40,6 +41,7 @@ impl ExpandContext<'_, '_> {
             self.problems.problem(key_path, message);
         }
         let caps = current.actor.as_ref().map(|actor| self.caps(common.caps, actor, &current));
+        let steps = current.actor.as_ref().and_then(|actor| self.steps(common.exec, actor, &current));
         let made = calls::make(self, attempt, &current);
         match common.save {
             Some(name) => {
@@ -49,7 +51,11 @@ impl ExpandContext<'_, '_> {
             None if !self.problems.is_complete(&key_path.key("save")) => self.objects.may_lack_names(),
             None => {}
         }
-        Some(self.finish(attempt, AttemptActor { actor: current.actor?, token: token?, caps: caps? }, made?))
+        Some(self.finish(
+            attempt,
+            AttemptActor { actor: current.actor?, token: token?, caps: caps?, steps: steps? },
+            made?,
+        ))
     }
 
     /// Returns the numbers of the capabilities in effect, if the attempt lists them. The actor must have them.
@@ -74,10 +80,10 @@ impl ExpandContext<'_, '_> {
     }
 
     fn finish(&self, attempt: &Attempt, who: AttemptActor, made: ExpandedCall) -> (ExpandedAttempt, plan::Attempt) {
-        let AttemptActor { actor, token, caps } = who;
+        let AttemptActor { actor, token, caps, steps } = who;
         let common = attempt.common();
         let delegates = self.containers.delegates(&actor);
-        let label = made.label.in_effect(caps.as_deref());
+        let label = made.label.in_effect(caps.as_deref()).after(&steps);
         let expanded = ExpandedAttempt {
             text: label.finish(&actor, &token, delegates, common.takes_token),
             op: attempt.op(),
@@ -88,7 +94,12 @@ impl ExpandContext<'_, '_> {
         };
         (
             expanded,
-            plan::Attempt { caps, save: common.save.map(str::to_owned), ..plan::Attempt::new(actor, token, made.call) },
+            plan::Attempt {
+                caps,
+                steps,
+                save: common.save.map(str::to_owned),
+                ..plan::Attempt::new(actor, token, made.call)
+            },
         )
     }
 

@@ -108,6 +108,12 @@ impl Containers {
         self.entry(actor).is_some_and(|entry| entry.unit.is_some())
     }
 
+    /// Whether the actor's process is root of its user namespace and forked by the guest, so that it keeps its capabilities when
+    /// it executes a file.
+    pub(crate) fn can_execute(&self, actor: &Actor) -> bool {
+        self.entry(actor).is_none_or(|entry| entry.spec.unshare && entry.unit.is_none() || !entry.is_right)
+    }
+
     /// Whether the actor has this capability in its user namespace.
     pub(crate) fn has_cap(&self, actor: &Actor, number: u32) -> bool {
         self.entry(actor).is_none_or(|entry| entry.caps.contains(&number) || !entry.is_right)

@@ -111,7 +111,9 @@ fn case(
     if !problems.is_complete(&root) {
         objects.may_lack_names();
     }
-    let mut context = ExpandContext { resolver, containers: &mut containers, objects, ended: Vec::new(), problems };
+    let (none, ended) = (BTreeMap::new(), Vec::new());
+    let copies = spec.vm.guard.as_ref().map_or(&none, |guard| &guard.copies);
+    let mut context = ExpandContext { resolver, containers: &mut containers, objects, ended, copies, problems };
     let made =
         spec.attempt.iter().enumerate().filter_map(|(index, attempt)| context.attempt(attempt, root.index(index)));
     let (described, planned): (Vec<_>, Vec<_>) = made.unzip();

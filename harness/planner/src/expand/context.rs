@@ -1,7 +1,9 @@
 //! The state that the expansion of a case's attempts shares.
 
+use std::collections::BTreeMap;
+
 use harness_diagnostics::node::KeyPath;
-use harness_protocol::plan::{Actor, Call};
+use harness_protocol::plan::{Actor, Call, GuestCopy};
 use harness_uapi::resolver::NameResolver;
 
 use super::{
@@ -28,6 +30,8 @@ pub(crate) struct ExpandContext<'d, 'f> {
     pub(crate) objects: Objects,
     /// The actors whose processes have ended.
     pub(crate) ended: Vec<Actor>,
+    /// The copies of the guest program that the guard knows or not.
+    pub(crate) copies: &'d BTreeMap<String, GuestCopy>,
     pub(crate) problems: &'d mut Problems<'f>,
 }
 

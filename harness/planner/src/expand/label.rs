@@ -2,7 +2,7 @@
 
 use harness_protocol::{
     mount_option::MountOption,
-    plan::{Actor, Token},
+    plan::{Actor, Step, Token},
 };
 use harness_uapi::capability;
 
@@ -50,6 +50,14 @@ impl AttemptLabel {
             None => self,
             Some([]) => self.word("with no capability"),
             Some(caps) => self.word(&format!("with {}", caps.iter().map(name).collect::<Vec<_>>().join("+"))),
+        }
+    }
+
+    /// Adds the steps of the actor's process, if there are any.
+    pub(crate) fn after(self, steps: &[Step]) -> Self {
+        match steps {
+            [] => self,
+            steps => self.word(&format!("exec={}", steps.iter().map(Step::name).collect::<Vec<_>>().join(","))),
         }
     }
 

@@ -213,7 +213,7 @@ impl SweepContext<'_> {
             let described = self.described(text, &actor, &step.call, missing, AttemptRole::Preparation);
             let (call, save) = (step.call.prefixed(&prefix), step.save.as_ref().map(|save| format!("{prefix}{save}")));
             let controls_of = ledger.control(number, &token, cell.recipe, draft.planned.len());
-            draft.add(described, plan::Attempt { actor, caps: None, token, call, save, controls_of });
+            draft.add(described, plan::Attempt { save, controls_of, ..plan::Attempt::new(actor, token, call) });
         }
         ledger.made.push((maker, prefix.clone()));
         prefix
@@ -234,7 +234,7 @@ impl SweepContext<'_> {
         let (call, save) = survey::chained(recipe.call.prefixed(prefix), row, column, self.arms);
         let caps = arm::caps(arm);
         let controls_of = ledger.control(recipe.setup.len(), &token, recipe, draft.planned.len());
-        let planned = plan::Attempt { actor, caps, token, call, save, controls_of };
+        let planned = plan::Attempt { caps, save, controls_of, ..plan::Attempt::new(actor, token, call) };
         draft.add(ExpandedAttempt { expect, ..described }, planned);
     }
 

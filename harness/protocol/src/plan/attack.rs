@@ -73,6 +73,8 @@ ways! {
     PivotRoot => "pivot_root", Pins;
     /// `ptrace(2)` with `PTRACE_ATTACH`.
     Ptrace => "ptrace", Process;
+    /// `LD_PRELOAD` in its environment, which its linker ignores if the kernel says so: `AT_SECURE` in `/proc/PID/auxv`.
+    LdPreload => "ld_preload", Process;
     /// `open(2)` of `/proc/PID/mem` for reading and writing.
     ProcMem => "proc_mem", Process;
     /// `pidfd_getfd(2)` of standard input.

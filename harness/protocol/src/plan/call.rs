@@ -415,7 +415,13 @@ calls! {
         locked: bool,
     } => "socket_attach", objects(prog), global_effect(None);
     /// An attack on the scenario's guard. Its control attacks something of the same kind that is not the guard's.
-    Attack(way: Attack) => "attack", global_effect(None);
+    Attack {
+        /// How.
+        way: Attack,
+        /// The copy of the guest program that a process executes to be attacked; the guard itself if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<String>,
+    } => "attack", global_effect(None);
     /// A reload of the guard's policy. Its control makes the same calls with a map that is not the guard's.
     Reload(reload: Reload) => "reload", global_effect(None);
     /// Ends the process that plays the actor. A control does nothing, because its process plays other actors as well.
@@ -452,7 +458,7 @@ impl Call {
                 | Self::PerfQuery { .. }
                 | Self::SocketBind { .. }
                 | Self::SocketAttach { .. }
-                | Self::Attack(_)
+                | Self::Attack { .. }
                 | Self::Reload(_)
                 | Self::Exit
                 | Self::Sabotage(_)

@@ -50,7 +50,7 @@ impl Call {
             Self::Verify(verify) => verify.functions.iter().cloned().map(KernelType::Func).collect(),
             Self::Several(calls) => calls.iter().flat_map(Self::kernel_types).collect(),
             // The control has a link of the same kind.
-            Self::Attack(way)
+            Self::Attack { way, .. }
                 if *way == Attack::LinkDetach
                     || matches!(way.target(), AttackTarget::Objects | AttackTarget::Calls) =>
             {

@@ -88,5 +88,9 @@ operation! {
     Attack {
         /// How.
         pub way: plan::Attack,
+        /// The copy of the guest program, of those in `[vm] guard`, that a process executes to be attacked; by default the guard
+        /// itself is attacked. Its control attacks a process that executes nothing.
+        #[serde(default)]
+        pub copy: Option<String>,
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn attack(way: Attack, target: &Target) -> Attacked {
     let mut apart = None;
     match way {
         Attack::Ptrace => return trace(pid),
+        Attack::LdPreload => return secure(pid),
         Attack::ProcMem => {
             let path = format!("/proc/{}/mem", target.pid);
             rustix::fs::openat(CWD, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -133,6 +134,18 @@ fn write_stack(pid: Pid) -> Attacked {
     // SAFETY: the kernel reads one byte here.
     let written = unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
     if written < 0 { Err(last_errno()) } else { Ok(None) }.during(|| "process_vm_writev")
+}
+
+/// Returns what the kernel said to the linker of a process when it was executed (`getauxval(3)`).
+fn secure(pid: Pid) -> Attacked {
+    let path = format!("/proc/{}/auxv", pid.as_raw_nonzero());
+    let bytes = std::fs::read(path).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+    let bytes = bytes.during(|| "read /proc/PID/auxv")?;
+    let words: Vec<u64> =
+        bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("there are eight"))).collect();
+    let found = words.chunks_exact(2).find(|pair| pair[0] == libc::AT_SECURE).map(|pair| pair[1]);
+    let value = found.ok_or(Errno::from_raw(libc::ENOENT)).during(|| "find AT_SECURE")?;
+    Ok(Some(format!("AT_SECURE is {value}")))
 }
 
 /// How long a process may take to end.

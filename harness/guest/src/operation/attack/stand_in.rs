@@ -6,17 +6,22 @@ use std::{
     ptr,
 };
 
-use harness_protocol::plan::{Attack, AttackTarget, LsmHook};
+use harness_protocol::{
+    errno::Errno,
+    plan::{Attack, AttackTarget, LsmHook},
+};
 use libbpf_sys as sys;
 use rustix::{
     fs::Mode,
     mount::{MountFlags, UnmountFlags},
+    pipe::PipeFlags,
     process::Pid,
 };
 
 use super::super::{elements::number_of, result::OperationError};
 use crate::{
     bpf::{self, MapSpec, ProgSpec},
+    copies,
     error::{During, SysError},
     kernel_types,
     process::{self, Fork},
@@ -42,6 +47,28 @@ impl StandIn {
             AttackTarget::Calls => {}
         }
         Ok(stand_in)
+    }
+
+    /// Makes a process that executes a copy of the guest program, and waits until it runs.
+    pub(super) fn executing(copy: &str) -> Result<Self, SysError> {
+        let target = Target { is_stand_in: true, ..Target::default() };
+        let mut stand_in = Self { target, child: None, _objects: Vec::new() };
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "pipe")?;
+        match process::fork()? {
+            Fork::Child => {
+                eprintln!("{}", copies::execute(copy, &["wait"], writer.as_fd()));
+                process::leave(1)
+            }
+            Fork::Parent(child) => {
+                stand_in.child = Some(child);
+                stand_in.target.pid = child.as_raw_nonzero().get();
+            }
+        }
+        drop(writer);
+        match rustix::io::read(&reader, &mut [0; 1]).during(|| "read from a pipe")? {
+            0 => Err(Errno::from_raw(libc::ECHILD)).during(|| format!("execve {copy}")),
+            _ => Ok(stand_in),
+        }
     }
 
     pub(super) fn target(&self) -> &Target {

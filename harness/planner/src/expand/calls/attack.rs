@@ -1,6 +1,6 @@
 //! Expands attacks on the guard, and reloads of its policy.
 
-use harness_protocol::plan::{self, Actor, Call};
+use harness_protocol::plan::{self, Actor, AttackTarget, Call};
 use harness_scenario::attempt::{Attack, Reload};
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +15,18 @@ impl ExpandContext<'_, '_> {
             self.problems.advise(&current.key_path, "only root attacks the guard", "add `by = \"host\"`");
             return None;
         }
-        Some(made(AttemptLabel::new("attack").word(op.way.as_str()), Call::Attack(op.way)))
+        let key_path = current.key_path.key("copy");
+        if op.copy.is_some() && op.way.target() != AttackTarget::Process {
+            let message = format!("`{}` is not an attack on a process", op.way.as_str());
+            self.problems.advise(&key_path, message, "leave `copy` out, or write another `way` such as `ptrace`");
+            return None;
+        }
+        let copy = match &op.copy {
+            Some(name) => Some(self.copy(name, &key_path)?),
+            None => None,
+        };
+        let label = AttemptLabel::new("attack").word(op.way.as_str()).given("copy", copy.as_ref());
+        Some(made(label, Call::Attack { way: op.way, copy }))
     }
 
     pub(super) fn reload(&mut self, op: &Reload, current: &AttemptContext) -> Option<ExpandedCall> {
