@@ -83,6 +83,15 @@ fn yaml_of_any_program_is_read() {
 }
 
 #[test]
+fn units_in_yaml_are_named_by_what_is_around_them() {
+    let unit = "|\n    [Service]\n    BPFDelegateMaps=any\n";
+    let name = |text: String| read_of("x.yml", &text).first().map(|read| read.name.clone()).unwrap_or_default();
+    assert_eq!(name(format!("units:\n- name: b.service\n  contents: {unit}")), "b.service");
+    assert_eq!(name(format!("data:\n  c.service: {unit}")), "c.service");
+    assert_eq!(name(format!("files:\n- path: /etc/systemd/system/d.service.d/x.conf\n  content: {unit}")), "d.service");
+}
+
+#[test]
 fn of_an_instance_the_expanded_keys_count() {
     let text =
         "container:\n  config: {}\n  expanded_config:\n    security.bpffs.delegate_cmds: map_create\n  name: web\n";
@@ -98,4 +107,57 @@ fn a_suppression_applies_to_its_own_command() {
     let text = "systemd-run -p BPFDelegateMaps=any a # bpf-token: allow C why\nsystemd-run -p BPFDelegateMaps=any b\n";
     let read = read_of("x.sh", text);
     assert_eq!(read.iter().map(|read| read.suppressions.len()).collect::<Vec<_>>(), [1, 0]);
+}
+
+/// Files that others may have written make no reader panic, and all that is read is in the file.
+#[test]
+fn broken_files_are_read_or_refused() {
+    const SIGNS: &[u8] = b"\0\n'\"\\{}[]=:,$`<\xff\xc3|>&";
+    let known = known();
+    let names = Names::new(&known, SystemdRelease::V262);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../findings/tests/cases");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).unwrap() % bound.max(1)
+    };
+    let mut read = 0;
+    for bytes in files.map(|path| std::fs::read(path).unwrap()) {
+        for _ in 0..20 {
+            let mut broken = bytes.clone();
+            for _ in 0..=next(4) {
+                let (at, length) = (next(broken.len()), next(20));
+                let part = broken[at..(at + length).min(broken.len())].to_vec();
+                match next(4) {
+                    0 => broken[at] = SIGNS[next(SIGNS.len())],
+                    1 => broken.truncate(at.max(1)),
+                    2 => drop(broken.splice(at..at, part)),
+                    _ => drop(broken.drain(at..(at + length).min(broken.len() - 1).max(at))),
+                }
+            }
+            let sources = Sources::of("x", &broken).unwrap();
+            let _ = (crate::not_read(sources.get(0)), crate::mentioned(sources.get(0)));
+            for frontend in Frontend::all() {
+                let Ok(all) = crate::read(frontend, &sources, &names) else { continue };
+                for configuration in &all {
+                    let elements = configuration.delegated.iter().flatten().flat_map(|one| &one.elements);
+                    let places = elements.map(|element| &element.location);
+                    let places = places.chain(configuration.problems.iter().map(|problem| &problem.location));
+                    let places = places.chain(configuration.unknown.iter().map(|unknown| &unknown.location));
+                    for place in places.chain(configuration.cut_off.iter().map(|names| &names.location)) {
+                        assert!(
+                            sources.get(0).text().get(place.span.clone()).is_some(),
+                            "{place:?} {:?}",
+                            sources.get(0).text()
+                        );
+                    }
+                }
+                read += all.len();
+            }
+        }
+    }
+    assert!(read > 1000, "only {read} configurations");
 }

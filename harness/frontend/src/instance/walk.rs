@@ -84,7 +84,8 @@ struct Open {
     words: Vec<Text>,
     /// The file that a `content` is for.
     path: Option<String>,
-    unit: Option<Range<usize>>,
+    /// Where it has a unit file, and the key of that.
+    unit: Option<(Range<usize>, String)>,
     is_bpf: bool,
     options: Option<Text>,
 }
@@ -147,8 +148,10 @@ impl Walker<'_> {
         if let (Some(options), true, true) = (open.options, open.is_bpf, has_room(self.done.mounts.len())) {
             self.done.mounts.push((options, open.path.clone().unwrap_or_default()));
         }
-        if let (Some(unit), true) = (open.unit, has_room(self.done.units.len())) {
-            self.done.units.push((unit, open.path));
+        if let (Some((unit, key)), true) = (open.unit, has_room(self.done.units.len())) {
+            let named =
+                [open.name.as_deref(), Some(key.as_str())].into_iter().flatten().find(|name| name.contains('.'));
+            self.done.units.push((unit, open.path.or_else(|| named.map(str::to_owned))));
         }
         let is_config = open.is_mapping && matches!(open.of.as_deref(), Some("config" | "expanded_config"));
         if let Some(parent) = self.stack.last_mut().filter(|parent| is_config && parent.is_mapping) {
@@ -184,7 +187,7 @@ impl Walker<'_> {
         };
         let is_script = OF_SCRIPTS.iter().any(|word| value.contains(word)) && value.contains([' ', '\n']);
         if let Some(unit) = unit_in(file, value, style, &span) {
-            open.unit = Some(unit);
+            open.unit = Some((unit, key.as_ref().map(|(key, _)| key.clone()).unwrap_or_default()));
         } else if is_script && self.done.scripts.len() + self.done.joined.len() < MOST_PARTS {
             match style {
                 ScalarStyle::Literal => self.done.scripts.push(span.clone()),
