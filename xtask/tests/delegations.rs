@@ -328,3 +328,23 @@ fn documents_are_as_their_schemas_say() {
     assert!(document["configurations"][0]["text"].as_str().unwrap().contains("security.bpffs.delegate_maps=hash"));
     assert!(!document["configurations"][0]["lost"].as_array().unwrap().is_empty() && converted.err.is_empty());
 }
+
+#[test]
+fn an_object_is_judged_for_the_loader_that_loads_it() {
+    let user = User::new();
+    let object = user.object("xdp.bpf.c");
+    let by = |loader: &str| user.call(&format!("validate go-xdp.service --kernel 7.3 {loader} --object"), &object);
+    // No trial load, and the attach type of the section is always passed: the unit delegates just what is needed.
+    let go = by("--loader cilium-ebpf");
+    assert_eq!(go.code, Some(0), "{go:?}");
+    assert!(!go.out.contains("beyond-objects") && !go.out.contains("object-refused"), "{}", go.out);
+    assert!(go.out.contains("xdp.bpf.o by cilium/ebpf 0.22"), "{}", go.out);
+    // libbpf first loads a socket filter, which the unit does not delegate.
+    let libbpf = by("--loader libbpf");
+    assert!(libbpf.code == Some(1) && libbpf.out.contains("lacks program type socket_filter"), "{libbpf:?}");
+    assert!(libbpf.out.contains("no object needs the attach types xdp"), "{}", libbpf.out);
+    // Unless it is known who loads the object, nothing that another loader needs is called too much.
+    assert!(!by("").out.contains("no object needs the attach types xdp"));
+    let aya = by("--loader aya");
+    assert!(aya.code == Some(1) && aya.out.contains("another loader: aya 0.16 passes no token"), "{aya:?}");
+}

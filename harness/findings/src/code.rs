@@ -130,7 +130,7 @@ codes! {
     /// container can open. Capabilities are checked in the container; the effects of
     /// the program are not confined to it.
     ReachesTheHost = "reaches-the-host", Warning, "program types that reach beyond the container";
-    /// Something is delegated that none of the objects needs.
+    /// Something is delegated that none of the objects needs, by whichever loader, or by the one that is known.
     BeyondObjects = "beyond-objects", Note, "more than the objects need";
     /// A bpffs is requested, but nothing is delegated: no token can be created from it (ENOENT, `bpf_token_create` in
     /// `kernel/bpf/token.c`). It is a note if a unit has `PrivateBPF=` without any `BPFDelegate…=`, which hides the host's
@@ -174,8 +174,8 @@ codes! {
     ObjectNote = "object-note", Note, "something that an object leaves open";
     /// An object needs something that the kernel checks in the initial user namespace, where no token applies.
     NotDelegable = "not-delegable", Error, "something that no token can grant";
-    /// The object loads, but libbpf drops something that it would otherwise use.
-    SilentLoss = "silent-loss", Note, "something that libbpf drops silently";
+    /// The object loads, but its loader drops something that it would otherwise use.
+    SilentLoss = "silent-loss", Note, "something that the loader drops silently";
     /// A comment names an unknown code, gives no reason, or suppresses nothing.
     UselessSuppression = "useless-allowance", Warning, "a comment that suppresses nothing";
     /// In a policy of the guard, one rule before this one takes every call that it takes, and the first rule that takes a call
