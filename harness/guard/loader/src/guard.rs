@@ -12,7 +12,7 @@ use guard_policy::{
     Compiled,
     layout::{BUILD_ID, IDENTITY_FS_VERITY, IDENTITY_IMA, MOST_SETS, RELOAD_NEVER, RELOAD_ROOT, SetKey},
 };
-use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::{
     access::{Access, MAPS_FILE},
@@ -264,9 +264,8 @@ fn has_loaders(compiled: &Compiled) -> bool {
 /// `E2BIG` is what the kernel answers for a function that already runs as many programs as it can (`kernel/bpf/trampoline.c`).
 fn attaching(name: &str, error: libbpf_rs::Error) -> LoadError {
     let step = format!("attaching {name}");
-    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    match source.and_then(std::io::Error::raw_os_error) {
-        Some(number) if number == rustix::io::Errno::TOOBIG.raw_os_error() => LoadError::FullHook { step },
+    match error.kind() {
+        ErrorKind::TooBig => LoadError::FullHook { step },
         _ => LoadError::Bpf { step, error, said: None },
     }
 }
