@@ -76,10 +76,10 @@ impl Kernel {
         }
     }
 
-    /// The same with the fragment of kernels that have a key of their own.
+    /// The same with the fragment of kernels that have a key of their own, and an option that it implies.
     pub fn with_integrity(self) -> Self {
         let fragment = include_str!("../../../../kernels/fragments/integrity.config");
-        self.configured(&(FRAGMENTS.concat() + fragment))
+        self.configured(&(FRAGMENTS.concat() + fragment + "CONFIG_IMA_NG_TEMPLATE=y\n"))
     }
 
     /// Stands for 6.18, which has signatures but does not cover maps by them: 6.12 by another name.
