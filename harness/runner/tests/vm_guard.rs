@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// The kernel before the LSM hooks of tokens and of loading, which came with Linux 6.9.
 const OLD: &str = "6.1-debian";
 
+/// A kernel with IMA, so with loaders that are known by a digest: a policy that is reloaded has no others.
+const INTEGRITY: &str = "7.3-integrity";
+
 const POLICY: &str = "version = 1\nmode = \"enforce\"\n[[rule]]\nallow = true\n";
 
 fn main() -> ExitCode {
@@ -50,7 +53,17 @@ fn main() -> ExitCode {
         ))),
         Err(error) => Err(failed(error)),
     });
+    let integrity = Trial::ignorable_test("a_loader_is_known_again_after_a_reload", || {
+        let built = Built::of_kernel(INTEGRITY).map_err(|error| Failed::from(error.to_string()))?;
+        match built {
+            Some(built) => loader_and_reload(&built).map(|()| Completion::Completed).map_err(failed),
+            None => Ok(Completion::ignored_with(format!(
+                "kernel {INTEGRITY} is not built; `cargo xtask kernel build {INTEGRITY}` builds it"
+            ))),
+        }
+    });
     let trials = vec![
+        integrity,
         trial("without_bpf_in_the_list_of_lsms_the_machine_goes_on", without_bpf_lsm),
         trial("or_stops_if_the_policy_says_so", halted),
         old,
@@ -279,6 +292,70 @@ fn reloads(built: &Built) -> Result<()> {
     init: bpf-guard: the guard does not take the policy: its revision is 2, which is not higher than that of the policy in force; the one in force stays
     init: bpf-guard: /tmp/2 is no policy that `bpf-guard compile` has made
     init: bpf-guard: the guard does not take the policy: a signature has at most 4096 bytes; the one in force stays
+    the VM ended
+    ");
+    Ok(())
+}
+
+/// A process that was executed under one policy is looked up in the next one by what it was then, whatever its place in the list
+/// is there: nobody else opens the memory of a known loader.
+fn loader_and_reload(built: &Built) -> Result<()> {
+    const POLICY: &str = r#"
+        version = 1
+        revision = 1
+        mode = "enforce"
+        guard.reload = "root"
+        loaders.shell = { file = "/run/known/sh", identity = "ima", digest = "sha256:DIGEST" }
+        [[rule]]
+        allow = true
+        "#;
+    const SCRIPT: &str = r#"
+        mount -t tmpfs run /run
+        mkdir /run/known /run/stranger /run/guard
+        cp $(readlink -f /bin/sh) /run/known/sh
+        cp $(readlink -f /bin/sh) /run/stranger/sh
+        echo >>/run/stranger/sh
+        digest=$(sha256sum /run/known/sh | cut -d ' ' -f 1)
+        another=$(echo | sha256sum | cut -d ' ' -f 1)
+        policy() {
+            sed "s/DIGEST/$2/; s/revision = 1/revision = $1/" /late.guard.toml
+        }
+        with_another_before() {
+            policy $1 $digest | sed "s/^ *loaders.shell/loaders.a = { file = '\/a', identity = 'ima', digest = 'sha256:$another' }\n&/"
+        }
+        policy 1 $digest >/run/1.toml
+        with_another_before 2 >/run/2.toml
+        policy 3 $another >/run/3.toml
+        with_another_before 4 >/run/4.toml
+        for revision in 2 3 4; do /bpf-guard compile /run/$revision.toml --output /run/$revision 2>&1 | sed 's/^/init: /'; done
+        /bpf-guard early --policy /run/1.toml --bpffs /run/guard && echo "init: the guard is in force"
+        mkfifo /run/fifo
+        memory() { echo "init: $1: $( (: </proc/$2/mem) 2>&1 | sed 's/^.*: //' | grep . || echo open)"; }
+        /run/known/sh -c 'read line </run/fifo' &
+        known=$!
+        /run/stranger/sh -c 'read line </run/fifo' &
+        stranger=$!
+        sleep 1
+        memory "memory of a loader" $known
+        memory "memory of a stranger" $stranger
+        /bpf-guard reload /run/2 && memory "memory of the second loader of the list" $known
+        /bpf-guard reload /run/3 && memory "memory of a loader that the policy does not know" $known
+        /bpf-guard reload /run/4 && memory "memory of a loader that it knows again" $known
+        memory "memory of a stranger" $stranger
+        kill $known $stranger
+        "#;
+    let said = booted(built, POLICY, SCRIPT)?;
+    insta::assert_snapshot!(said, @"
+    init: /run/2: revision 2, 1 rules
+    init: /run/3: revision 3, 1 rules
+    init: /run/4: revision 4, 1 rules
+    init: the guard is in force
+    init: memory of a loader: Permission denied
+    init: memory of a stranger: open
+    init: memory of the second loader of the list: Permission denied
+    init: memory of a loader that the policy does not know: open
+    init: memory of a loader that it knows again: Permission denied
+    init: memory of a stranger: open
     the VM ended
     ");
     Ok(())
