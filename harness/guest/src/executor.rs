@@ -1,7 +1,7 @@
 //! The executor: the process in a container, or next to it as root, that carries out requests.
 //!
-//! It is forked, not executed, so it needs nothing from the file system it sees; [`executed`] and [`unit`] are the exceptions. It serves one request after the
-//! other until the guest closes the channel.
+//! It is forked, not executed, so it needs nothing from the file system it sees; [`executed`] and [`mod@unit`] are the exceptions.
+//! It serves one request after the other until the guest closes the channel.
 
 pub(crate) mod executed;
 pub(crate) mod unit;

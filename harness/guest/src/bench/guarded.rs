@@ -1,9 +1,11 @@
-//! Measures what the guard costs: calls and loads with the guard off and on in turns, a flood of calls with its daemon
+//! Measures what the guard costs: calls, loads and execs with the guard off and on in turns, a flood of calls with its daemon
 //! reading, and its start in early boot.
 
 use std::{
+    ffi::CString,
     fs,
-    os::fd::AsFd,
+    mem::MaybeUninit,
+    os::{fd::AsFd, unix::ffi::OsStringExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,6 +14,7 @@ use std::{
 use harness_protocol::plan::{GUARD_PROGRAM, Guard as Plan};
 use rustix::{
     mount::{MountFlags, mount},
+    process::WaitOptions,
     time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
@@ -24,8 +27,8 @@ use crate::{
     run::RunError,
 };
 
-/// The measurements, printed as one JSON object. Times are in microseconds of processor time of the calling process, each
-/// the mean of a sample.
+/// The measurements, printed as one JSON object. Times are in microseconds of processor time of the calling process and of what it
+/// has executed, each the mean of a sample.
 #[derive(Debug, Serialize)]
 pub(crate) struct GuardReport {
     /// `uname -r`.
@@ -36,6 +39,10 @@ pub(crate) struct GuardReport {
     recorded: Samples,
     /// One `BPF_PROG_LOAD`, by the number of instructions.
     loads: Vec<(usize, Samples)>,
+    /// One fork, execve and end of a small program, and a call that is only counted: of a program that is no loader, and of a
+    /// known one.
+    exec_of_stranger: Samples,
+    exec_of_loader: Samples,
     flood: Flood,
 }
 
@@ -77,6 +84,8 @@ const CALLS: u32 = 20_000;
 const RECORDED_AT_ONCE: u32 = 2_000;
 /// Loads of a sample, by the number of instructions.
 const LOADS: [(usize, u32); 3] = [(2, 500), (1_000, 50), (100_000, 1)];
+/// Execs of a sample.
+const EXECS: u32 = 100;
 /// The flood: calls per millisecond, for how long, and how many calls there are for one that is denied.
 const FLOOD_PER_MS: u32 = 50;
 const FLOOD: Duration = Duration::from_secs(5);
@@ -109,8 +118,46 @@ pub(crate) fn run(folder: &Path) -> Result<GuardReport, RunError> {
         loads.push((length, in_turns(&mut guard, count, count, load)?));
     }
     guard.stop()?;
+    let [exec_of_stranger, exec_of_loader] = execs(&program)?;
     let flood = flood(&program)?;
-    Ok(GuardReport { release: kernel::release(), counted, recorded, loads, flood })
+    Ok(GuardReport { release: kernel::release(), counted, recorded, loads, exec_of_stranger, exec_of_loader, flood })
+}
+
+/// Measures execs under a policy with a known loader: of two copies of one program, one of which is that loader.
+fn execs(program: &Path) -> Result<[Samples; 2], RunError> {
+    let copy = |name: &str| {
+        let path = std::env::temp_dir().join(name);
+        let copied = fs::copy("/bin/true", &path).map_err(|error| failed(format!("{}: {error}", path.display())));
+        copied.map(|_| path)
+    };
+    let (stranger, loader) = (copy("bench-stranger")?, copy("bench-loader")?);
+    let known = format!("[loaders.known]\nfile = \"{}\"\nidentity = \"inode\"\n", loader.display());
+    let mut guard = start(program, policy("\"prog_get_next_id\"", &known))?;
+    let mut measure = |path: PathBuf| {
+        let path = CString::new(path.into_os_string().into_vec()).map_err(|error| failed(error.to_string()))?;
+        in_turns(&mut guard, EXECS, EXECS, || executes(&path) && next_id())
+    };
+    let samples = [measure(stranger)?, measure(loader)?];
+    guard.stop()?;
+    Ok(samples)
+}
+
+/// Executes a program as `true`, and returns whether it succeeded.
+#[allow(unsafe_code)]
+fn executes(path: &CString) -> bool {
+    match process::fork() {
+        Ok(Fork::Child) => {
+            let arguments = [c"true".as_ptr(), std::ptr::null()];
+            // SAFETY: path and arguments end with a zero, and outlive the call.
+            unsafe { libc::execv(path.as_ptr(), arguments.as_ptr()) };
+            process::leave(1)
+        }
+        Ok(Fork::Parent(child)) => {
+            let ended = rustix::process::waitpid(Some(child), WaitOptions::empty());
+            matches!(ended, Ok(Some((_, status))) if status.exit_status() == Some(0))
+        }
+        Err(_) => false,
+    }
 }
 
 /// Times `bpf-guard early`, which leaves its guard in force. Returns milliseconds.
@@ -207,10 +254,21 @@ fn in_child<const N: usize>(work: impl FnOnce() -> [u8; N]) -> Result<[u8; N], R
     }
 }
 
-/// Microseconds of processor time of this process.
+/// Microseconds of processor time of this process, and of its children that have ended.
 fn processor_time() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3 + of_children()
+}
+
+#[allow(unsafe_code)]
+fn of_children() -> f64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes the structure; zero is a valid value of each member if it does not.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    [usage.ru_utime, usage.ru_stime].into_iter().map(|time| time.tv_sec as f64 * 1e6 + time.tv_usec as f64).sum()
 }
 
 fn write_policy(text: &str) -> Result<PathBuf, RunError> {

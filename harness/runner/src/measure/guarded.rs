@@ -10,7 +10,7 @@ use super::error::MeasureError;
 const RESULT: &str = "guarded.json";
 const ERRORS: &str = "guarded.errors";
 
-/// Costs of the guard. Times are in microseconds of processor time of the caller, each the mean of a sample.
+/// Costs of the guard. Times are in microseconds of processor time of the caller and what it executes, each the mean of a sample.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardCosts {
@@ -22,6 +22,10 @@ pub struct GuardCosts {
     pub recorded: Turns,
     /// The load of a program, by its number of instructions.
     pub loads: Vec<(usize, Turns)>,
+    /// The exec of a program that is no known loader, and of one that is: fork, execve, its end, and a cheap call.
+    pub exec_of_stranger: Turns,
+    /// See `exec_of_stranger`.
+    pub exec_of_loader: Turns,
     /// A flood of calls.
     pub flood: Flood,
 }
@@ -81,7 +85,8 @@ mod tests {
         let turns = r#"{"off":[1.0],"on":[1.5]}"#;
         let flood = r#"{"seconds":5.0,"calls":9,"denied":2,"logged":2,"records":9,"lost":0}"#;
         let printed = format!(
-            "{{\"release\":\"6.12\",\"counted\":{turns},\"recorded\":{turns},\"loads\":[[2,{turns}]],\"flood\":{flood}}}"
+            "{{\"release\":\"6.12\",\"counted\":{turns},\"recorded\":{turns},\"loads\":[[2,{turns}]],\
+             \"exec_of_stranger\":{turns},\"exec_of_loader\":{turns},\"flood\":{flood}}}"
         );
         fs::write(share.path().join(RESULT), printed).unwrap();
         let costs: GuardCosts = read(share.path(), "").unwrap();

@@ -77,7 +77,8 @@ profile = "rest"
 fn each_key_is_read() {
     let policy = read(WHOLE);
     assert_eq!((policy.mode, policy.default), (Mode::Enforce, Otherwise::Allow));
-    let Guard { when_full, on_no_reader, patience, count_only, on_failure, unprotected, reload, by_root } = &policy.guard;
+    let Guard { when_full, on_no_reader, patience, count_only, on_failure, unprotected, reload, by_root } =
+        &policy.guard;
     assert_eq!((policy.revision, *reload, by_root), (12, Reload::Secondary, &None));
     assert_eq!(unprotected.clone().map(|span| &WHOLE[span]), Some("false"));
     assert_eq!((*when_full, *on_no_reader, *on_failure), (Unrecorded::Deny, Unrecorded::Deny, OnFailure::Halt));
