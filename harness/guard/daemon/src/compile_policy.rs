@@ -14,7 +14,7 @@ use crate::policy_file;
 #[command(after_help = "\
 Examples:
   bpf-guard compile policy.toml --output policy.image
-  openssl cms -sign -binary -noattr -md sha512 -outform DER -signer guard.crt -inkey guard.key -in policy.image -out policy.sig
+  openssl cms -sign -binary -noattr -nocerts -md sha512 -outform DER -signer guard.crt -inkey guard.key -in policy.image -out policy.sig
   bpf-guard reload policy.image --signature policy.sig
 
 A policy that names kfuncs or targets is compiled for the running kernel, and no other takes it.")]

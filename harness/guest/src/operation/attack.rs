@@ -15,7 +15,7 @@ use harness_protocol::{
 };
 
 pub(crate) use objects::open;
-pub(crate) use stand_in::id_of;
+pub(crate) use stand_in::{id_of, map_of};
 
 use super::result::{AttemptResult, OperationError, stepped};
 use crate::{error::SysError, target::Target};

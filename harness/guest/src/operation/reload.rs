@@ -1,7 +1,7 @@
 //! A reload of the guard's policy, with the system calls of `bpf-guard reload`.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     ptr,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -11,11 +11,10 @@ use libbpf_sys as sys;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::{
-    attack::{id_of, open},
+    attack::{id_of, map_of, open},
     result::{AttemptResult, OperationError, stepped},
 };
 use crate::{
-    bpf::{self, MapSpec},
     error::{During, SysError},
     library, pseudofile,
 };
@@ -30,7 +29,7 @@ pub(crate) fn make(reload: &Reload, is_control: bool) -> Result<AttemptResult, O
     let asked = library::get(&reload.file).ok_or_else(|| OperationError::NoFile(reload.file.clone()))?;
     let own;
     let id = if is_control {
-        own = stand_in(asked.len())?;
+        own = map_of(u32::try_from(asked.len()).unwrap_or(u32::MAX)).during(|| "BPF_MAP_CREATE")?;
         id_of(&own, "map_id:")?
     } else {
         id_of_incoming()?
@@ -39,18 +38,6 @@ pub(crate) fn make(reload: &Reload, is_control: bool) -> Result<AttemptResult, O
         Ok(()) => AttemptResult { answer: Answer::Ok { detail: None }, fd: None },
         Err(error) => stepped(Err(error)),
     })
-}
-
-fn stand_in(size: usize) -> Result<OwnedFd, SysError> {
-    let spec = MapSpec {
-        map_type: sys::BPF_MAP_TYPE_ARRAY,
-        key_size: 4,
-        value_size: u32::try_from(size).unwrap_or(u32::MAX),
-        max_entries: 1,
-        flags: sys::BPF_F_MMAPABLE,
-        ..MapSpec::default()
-    };
-    bpf::map_create(spec, None).during(|| "BPF_MAP_CREATE")
 }
 
 fn id_of_incoming() -> Result<u32, SysError> {

@@ -133,11 +133,16 @@ impl Drop for StandIn {
 }
 
 /// Makes a map whose value can be mapped, and has room for what an attack writes.
-pub(super) fn map() -> Result<OwnedFd, harness_protocol::errno::Errno> {
+pub(super) fn map() -> Result<OwnedFd, Errno> {
+    map_of(64)
+}
+
+/// Makes a map of one value of this size in bytes, which can be mapped.
+pub(crate) fn map_of(size: u32) -> Result<OwnedFd, Errno> {
     let spec = MapSpec {
         map_type: sys::BPF_MAP_TYPE_ARRAY,
         key_size: 4,
-        value_size: 64,
+        value_size: size,
         max_entries: 1,
         flags: sys::BPF_F_MMAPABLE,
         ..MapSpec::default()
