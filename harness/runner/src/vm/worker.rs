@@ -39,7 +39,7 @@ const MEMORY: u64 = 512 << 20;
 /// How long to wait for console lines after QEMU has ended.
 const CONSOLE_GRACE: Duration = Duration::from_millis(100);
 
-/// How long to wait for the status of a QEMU that `vmtest` has found gone.
+/// How long to wait for the exit of QEMU once `vmtest` is done with it.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// A name for `vmtest`'s `arch`. With the host's own name, `vmtest` uses KVM if `/dev/kvm` exists; with any other name
@@ -95,7 +95,8 @@ impl WorkerProcess {
         let event_queue: &'static EventQueue = Box::leak(Box::new(EventQueue::new()));
         let folder: &'static Path = Box::leak(self.folder.clone().into_boxed_path());
         thread::spawn(move || end_with_parent(folder));
-        thread::spawn(move || report_qemu_exit(folder, event_queue));
+        let (exit_sender, qemu_exit) = mpsc::sync_channel(1);
+        thread::spawn(move || report_qemu_exit(folder, event_queue, &exit_sender));
         thread::spawn(move || event_queue.write_to(io::stdout()));
         let (sender, receiver) = mpsc::channel();
         let forwarder = thread::spawn(move || forward_events(receiver, event_queue));
@@ -103,11 +104,7 @@ impl WorkerProcess {
             Ok(vmtest) => {
                 vmtest.run_one(0, sender);
                 let end = forwarder.join().unwrap_or_else(|_| VmEnd::WorkerGone("it panicked".to_owned()));
-                if end == VmEnd::QemuGone(None) {
-                    // The other thread knows how, and ends this process.
-                    thread::sleep(EXIT_GRACE);
-                }
-                end
+                end_of_vm(end, &qemu_exit)
             }
             Err(error) => VmEnd::Failed(format!("{error:#}")),
         };
@@ -203,10 +200,26 @@ fn end_with_parent(folder: &Path) {
     let _ = kill_process_group(getpid(), Signal::KILL);
 }
 
+/// Returns how the VM ended, from what `vmtest` says and from how QEMU exited, which is known by then or a little later.
+///
+/// A guest that ends the VM while `vmtest` waits for its agent makes `vmtest` give up, with a message that hides what happened.
+/// In every other case in which it gives up, its message is the reason, and it has ended QEMU itself.
+fn end_of_vm(said: VmEnd, qemu_exit: &mpsc::Receiver<Option<QemuExit>>) -> VmEnd {
+    match said {
+        VmEnd::QemuGone(None) => VmEnd::QemuGone(qemu_exit.recv_timeout(EXIT_GRACE).ok().flatten()),
+        VmEnd::Failed(why) => match qemu_exit.recv_timeout(EXIT_GRACE) {
+            Ok(exit @ Some(QemuExit::BY_GUEST)) => VmEnd::QemuGone(exit),
+            _ => VmEnd::Failed(why),
+        },
+        end => end,
+    }
+}
+
 /// Reports the end as soon as QEMU is gone; `vmtest` may notice it seconds later.
-fn report_qemu_exit(folder: &Path, event_queue: &EventQueue) {
+fn report_qemu_exit(folder: &Path, event_queue: &EventQueue, sender: &mpsc::SyncSender<Option<QemuExit>>) {
     let Some(qemu) = wait_for_launch(folder) else { return };
     let exit = pidfd_open(qemu, PidfdFlags::empty()).ok().and_then(exit_of);
+    let _ = sender.send(exit);
     thread::sleep(CONSOLE_GRACE);
     finish(folder, event_queue, VmEnd::QemuGone(exit));
 }
@@ -228,4 +241,39 @@ fn wait_for_launch(folder: &Path) -> Option<Pid> {
         thread::sleep(Duration::from_millis(10));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How it ended by what `vmtest` said, where QEMU exited like this.
+    fn ended(said: VmEnd, exit: Option<QemuExit>) -> VmEnd {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        sender.send(exit).unwrap();
+        end_of_vm(said, &receiver)
+    }
+
+    #[test]
+    fn a_guest_that_ends_the_vm_before_its_agent_answers_is_no_failure_of_vmtest() {
+        let gave_up = || VmEnd::Failed("Qemu exited while trying to connect to QGA".to_owned());
+        assert_eq!(ended(gave_up(), Some(QemuExit::BY_GUEST)), VmEnd::QemuGone(Some(QemuExit::BY_GUEST)));
+        // It ended QEMU, or QEMU refused its arguments.
+        for exit in [None, Some(QemuExit::Signal(9)), Some(QemuExit::Code(1))] {
+            assert_eq!(ended(gave_up(), exit), gave_up());
+        }
+    }
+
+    #[test]
+    fn how_qemu_exited_is_waited_for() {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let exit = Some(QemuExit::Signal(9));
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            sender.send(exit)
+        });
+        assert_eq!(end_of_vm(VmEnd::QemuGone(None), &receiver), VmEnd::QemuGone(exit));
+        // Its end is known from the agent.
+        assert_eq!(ended(VmEnd::CommandEnded, Some(QemuExit::BY_GUEST)), VmEnd::CommandEnded);
+    }
 }
