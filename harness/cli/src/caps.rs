@@ -21,7 +21,7 @@ use harness_uapi::release::Release;
 
 use crate::{
     Context,
-    bpf_objects::{self, LoaderOption},
+    bpf_objects::{self, LoadingOptions},
     candidates, configurations, exit,
     exit::Wrong,
     known_kernels, order,
@@ -43,6 +43,7 @@ Examples:
   {program} caps my.bpf.o --format guard-policy > my.guard.toml
   {program} caps /usr/sbin/xdp-loader --kernel all
   {program} caps my.bpf.o --loader cilium-ebpf
+  {program} caps my.bpf.o --set events.max_entries=65536 --prove
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
   {program} caps --table                    write docs/caps.md; takes long
 
@@ -64,7 +65,7 @@ pub struct Args {
     kernel: Vec<String>,
 
     #[command(flatten)]
-    loader: LoaderOption,
+    loading: LoadingOptions,
 
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -75,7 +76,7 @@ pub struct Args {
     prove: bool,
 
     /// Prove what objects of Debian's packages need, and write docs/caps.md
-    #[arg(long, conflicts_with_all = ["objects", "object", "format", "prove"])]
+    #[arg(long, conflicts_with_all = ["objects", "object", "format", "prove", "set", "loader"])]
     table: bool,
 
     #[command(flatten)]
@@ -119,7 +120,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if paths.is_empty() && !args.table {
         return Err(Wrong::input(anyhow!("no OBJECT to compute for; `{NAME} caps --help` shows how to name one")));
     }
-    let objects = bpf_objects::read(&paths, args.loader)?;
+    let objects = bpf_objects::read(&paths, &args.loading)?;
     let vocabularies = known_kernels::vocabularies(context)?;
     let kernels = known_kernels::facts(&names, context, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
@@ -127,7 +128,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return table::write(&args.proving, &args.proving.resources(project?.clone(), progress)?, &kernels);
     }
     if args.prove {
-        LoaderOption::check_provable(&objects)?;
+        LoadingOptions::check_provable(&objects)?;
     }
     let plain: Vec<(String, Object)> = objects.iter().map(Named::plain).collect();
     if args.format == Format::GuardPolicy {

@@ -21,7 +21,7 @@ use harness_uapi::vocabulary::KnownNames;
 
 use crate::{
     Context, atomic_write,
-    bpf_objects::{self, LoaderOption},
+    bpf_objects::{self, LoadingOptions},
     candidates, configurations, diagnostic, exit,
     exit::Wrong,
     grants, known_kernels, order,
@@ -47,6 +47,7 @@ Examples:
   {program} validate my.service --object my.bpf.o
   {program} validate my.service --kernel all --format json
   {program} validate my.service --object my.bpf.o --prove --kernel 6.12 7.3
+  {program} validate my.service --object my.bpf.o --set events.max_entries=65536
   {program} validate my.service --prove --image systemd-257
   {program} validate my.service --systemd 257
   {program} validate my.service --fix
@@ -74,7 +75,7 @@ pub struct Args {
     object: Vec<PathBuf>,
 
     #[command(flatten)]
-    loader: LoaderOption,
+    loading: LoadingOptions,
 
     /// Policies of the guard that the processes of each configuration run under: also report what one
     /// grants and the other refuses
@@ -198,12 +199,12 @@ struct ValidationContext {
 
 impl ValidationContext {
     fn open(args: &Args, inputs: &Inputs, context: &Context) -> Result<Self> {
-        let files = bpf_objects::read(&inputs.objects, args.loader)?;
+        let files = bpf_objects::read(&inputs.objects, &args.loading)?;
         if args.prove {
-            LoaderOption::check_provable(&files)?;
+            LoadingOptions::check_provable(&files)?;
         }
         let objects = bpf_objects::labelled(&files);
-        let elsewhere = bpf_objects::elsewhere(&files, args.loader);
+        let elsewhere = bpf_objects::elsewhere(&files, &args.loading);
         let vocabularies = known_kernels::vocabularies(context)?;
         let kernels = known_kernels::facts(&inputs.kernels, context, &vocabularies)?;
         let policies = inputs.policies.iter().map(|file| {

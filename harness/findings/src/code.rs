@@ -157,8 +157,8 @@ codes! {
     /// The bpffs is mounted, but the processes cannot open it: a token needs its descriptor. As a warning: a filter of file systems
     /// refuses it, which takes effect on kernels with LSM programs.
     BpffsNotReachable = "bpffs-not-reachable", Error, "a bpffs that the processes cannot open";
-    /// The system call filter refuses `bpf(2)`, with or without a token. As a note: it refuses `perf_event_open(2)`, which
-    /// attaches probes and tracepoints.
+    /// The system call filter refuses `bpf(2)`, with or without a token. As a note, where an object or the delegation has probes or
+    /// tracepoints: it refuses `perf_event_open(2)`, which attaches them.
     SeccompRefusesBpf = "seccomp-refuses-bpf", Error, "a system call filter that refuses bpf(2)";
     /// systemd does not start the unit, or its process ends before it makes a call. Only `--prove` finds this. The result is
     /// systemd's own, with the exit codes of systemd.exec(5) ("Process Exit Codes").

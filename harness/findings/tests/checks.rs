@@ -87,6 +87,14 @@ fn the_container_has_to_be_able_to_make_a_token() {
     assert_eq!(unit(&format!("{own}CapabilityBoundingSet=CAP_NET_ADMIN\n")), ["9 no-cap-bpf"]);
     assert_eq!(unit(&format!("{own}User=nobody\n")), ["9 no-cap-bpf"]);
     assert_eq!(unit(&format!("{own}User=nobody\nAmbientCapabilities=CAP_BPF\n")), [""; 0]);
+    // The bounding set is at fault if the capability is ambient already.
+    let bounded = format!("{own}CapabilityBoundingSet=CAP_NET_ADMIN\nUser=nobody\nAmbientCapabilities=CAP_BPF\n");
+    assert_eq!(unit(&bounded), ["9 no-cap-bpf"]);
+    // Nothing that is delegated is attached by perf_event_open(2).
+    assert_eq!(unit(&format!("{own}SystemCallFilter=~perf_event_open\n")), [""; 0]);
+    let probes = PLAIN.replace("SocketFilter", "SocketFilter,BPFProgTypeKprobe");
+    let lines = format!("[Service]\nPrivateBPF=yes\n{probes}{own}SystemCallFilter=~perf_event_open\n");
+    assert!(found("a.service", &lines).contains(&"9 seccomp-refuses-bpf".to_owned()));
     assert_eq!(unit(&format!("{own}SystemCallFilter=~bpf\n")), ["9 seccomp-refuses-bpf"]);
     assert_eq!(found("a.service", &format!("[Service]\n{PLAIN}")), ["2 no-bpffs"]);
 }

@@ -22,6 +22,8 @@ mod object;
 mod prediction;
 mod program;
 mod section;
+mod setting;
+mod size;
 
 pub use embedded::{Embedded, embedded};
 pub use error::ObjectError;
@@ -37,3 +39,5 @@ pub use object::{BtfFacts, Object, read, read_for};
 pub use prediction::{PredictedAnswer, PredictedLoad, loading};
 pub use program::{AttachWay, BtfReason, ExpectedAttach, Program, ProgramTarget};
 pub use section::known_sections;
+pub use setting::{SizeError, set_size};
+pub use size::{MapSize, SizeOrigin};

@@ -18,8 +18,8 @@ pub enum Note {
     NoOperations(String),
     /// A map of maps does not define its inner map.
     NoInner(String),
-    /// A map does not define its maximum number of elements.
-    NoSize(String),
+    /// A map does not define its maximum number of elements: the map, and the number that is assumed.
+    NoSize(String, u32),
     /// A program does not load without the object's BTF, for this reason.
     NeedsTypes(String, BtfReason),
     /// A program is a static function.
@@ -76,8 +76,12 @@ impl fmt::Display for Note {
             Self::NoInner(map) => {
                 write!(f, "map {map}: the loader has to define its inner map before it is created")
             }
-            Self::NoSize(map) => {
-                write!(f, "map {map}: the loader has to set max_entries before it is created")
+            Self::NoSize(map, assumed) => {
+                write!(
+                    f,
+                    "map {map}: the loader has to set max_entries before it is created; {assumed} is assumed \
+                     (`--set {map}.max_entries=NUMBER` sets another)"
+                )
             }
             Self::NeedsTypes(program, reason) => write!(f, "{program} needs the object's BTF: {reason}"),
             Self::Static(program) => {
@@ -143,7 +147,7 @@ mod tests {
             Note::NoTarget(name()),
             Note::NoOperations(name()),
             Note::NoInner(name()),
-            Note::NoSize(name()),
+            Note::NoSize(name(), 4096),
             Note::Static(name()),
             Note::NoFunction("xdp".to_owned()),
             Note::LegacyMaps,

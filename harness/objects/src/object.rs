@@ -14,6 +14,7 @@ use crate::{
     map::{Map, MapSource, list::Maps},
     note::Note,
     program::{ExpectedAttach, Program, ProgramTarget},
+    size::{self, MapSize},
 };
 use externals::Externals;
 
@@ -41,6 +42,8 @@ pub struct Object {
     pub kconfig: Vec<String>,
     /// The kernel variables and functions that it uses; functions end in `()`.
     pub ksyms: Vec<String>,
+    /// The sizes of maps that are set before they are created; [`read`] assumes one where a definition has none.
+    pub sizes: Vec<MapSize>,
     /// Further notes.
     pub notes: Vec<Note>,
 }
@@ -105,6 +108,8 @@ pub fn read_for(bytes: &[u8], loader: Loader) -> Result<Object, ObjectError> {
         found.assign_members(btf, operations, relocations, &mut programs);
     }
     programs::settle_operations(&mut programs, &mut notes);
+    let sizes = size::assumed(&maps.list);
+    notes.extend(sizes.iter().map(|size| Note::NoSize(size.map.clone(), size.max_entries)));
     notes.sort();
     notes.dedup();
     Ok(Object {
@@ -115,6 +120,7 @@ pub fn read_for(bytes: &[u8], loader: Loader) -> Result<Object, ObjectError> {
             .and_then(|(_, section)| Some(u32::from_le_bytes(section.bytes.get(..4)?.try_into().ok()?))),
         programs: programs.into_iter().map(|found| found.program).collect(),
         maps: maps.list,
+        sizes,
         core_relocations: extension.relocations,
         btf: btf.map(|btf| BtfFacts { types: btf.len(), functions: extension.functions }),
         kconfig: externals.kconfig,
@@ -147,13 +153,6 @@ fn meanings(elf: &Elf<'_>, maps: &Maps, externals: &Externals) -> Vec<Meaning> {
     elf.symbols.iter().map(meaning).collect()
 }
 
-/// Whether the kernel requires a maximum number of elements for maps of this type. libbpf fills it in for
-/// `perf_event_array`.
-fn takes_size(map_type: u32) -> bool {
-    let name = names::name(Kind::Map, map_type).unwrap_or_default();
-    !name.contains("storage") && !matches!(name, "perf_event_array" | "struct_ops" | "arena")
-}
-
 fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], externals: &Externals, loader: Loader) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |holds: bool, what: Note| notes.extend(holds.then_some(what));
@@ -164,7 +163,6 @@ fn notes(elf: &Elf<'_>, btf: Option<&Btf<'_>>, maps: &[Map], externals: &Externa
     note(externals.addresses, Note::Addresses);
     for map in maps {
         let of_maps = matches!(names::name(Kind::Map, map.map_type), Some("array_of_maps" | "hash_of_maps"));
-        note(map.max_entries == 0 && takes_size(map.map_type), Note::NoSize(map.name.clone()));
         note(map.pinned_by_name, Note::Pinned(map.name.clone()));
         note(of_maps && map.inner.is_none(), Note::NoInner(map.name.clone()));
     }

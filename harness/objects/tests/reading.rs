@@ -78,7 +78,8 @@ fn inner_maps_and_special_fields_are_read() {
     assert_eq!((inner.key_size, inner.value_size, inner.max_entries), (12, 20, 8));
     let later = map(&object, "filled_in_later");
     assert_eq!((later.inner.is_some(), later.pinned_by_name), (false, true));
-    for note in [Note::Pinned(later.name.clone()), Note::NoInner(later.name.clone()), Note::NoSize(later.name.clone())]
+    for note in
+        [Note::Pinned(later.name.clone()), Note::NoInner(later.name.clone()), Note::NoSize(later.name.clone(), 1)]
     {
         assert!(object.notes.contains(&note), "{note}");
     }

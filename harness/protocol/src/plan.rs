@@ -37,7 +37,9 @@ pub use call::{
 };
 pub use guard::{COPIES, DIGEST_OF_COPIES, GUARD_PROGRAM, Guard, GuardMode, GuestCopy, Reader, Step};
 pub use lsm::LsmHook;
-pub use object::{AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath};
+pub use object::{
+    AttachTargetTiming, BpffsLocation, LARGEST_OBJECT, MapSize, OBJECTS_FOLDER, ObjectLoad, Replaced, TokenPath,
+};
 pub use reload::Reload;
 pub use restriction::{Filter, FilterErrno, Lockdown, Refused, Restrictions, SystemCall};
 pub use shared::GlobalEffect;

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use harness_builder::{objects, progress::Progress, project::Project};
+use harness_objects::{Named, set_size};
 use harness_proof::{
     minimizer::{Minimal, Reduction},
     object::ObjectDefect,
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("objects_load_or_are_refused_with_their_cause", tried),
+        trial("maps_without_sizes_are_made_with_those_assumed_or_set", sized),
         trial("no_element_of_a_minimal_grant_can_be_spared", reduced),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -120,6 +122,33 @@ fn tried(built: &built::Built) -> Result<()> {
         assert!(probe.shown.is_empty() && probe.token.errno().is_some(), "{probe:?}");
         assert_eq!(classes(proof), [Class::Denied, Class::Denied, Class::Denied, Class::Malformed]);
     }
+    Ok(())
+}
+
+/// Returns an object with maps without sizes, as `caps` and `validate` read it.
+fn without_sizes(resources: &Resources) -> Result<Named> {
+    let found = objects::find_built(&resources.project().objects(), resources.cache())?;
+    let bytes = std::fs::read(found.context("no object is compiled")?.path("unsized"))?;
+    Ok(Named::of_bytes("unsized", bytes, None)?.remove(0))
+}
+
+fn sized(built: &built::Built) -> Result<()> {
+    let resources = resources()?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?;
+    let assumed = without_sizes(&resources)?;
+    let mut given = assumed.clone();
+    // libbpf rounds the size of a ring buffer.
+    set_size(std::slice::from_mut(&mut given), "events", 4097)?;
+    let mut huge = assumed.clone();
+    set_size(std::slice::from_mut(&mut huge), "waiting", u32::MAX)?;
+    let all = Object::all([&assumed, &given, &huge])?;
+    let bare = Object::new("bare", assumed.bytes)?;
+    let site = TrialSetting { options: options(&ANY), ..TrialSetting::default() }.into();
+    let objects = all.into_iter().chain([bare]).collect();
+    let trial = Trial { name: "sizes".to_owned(), site, objects, criterion: Criterion::Loaded };
+    let proved = proof::prove(&[&testbed], &[trial])?;
+    let [(_, proofs)] = &proved[..] else { panic!("one kernel was asked") };
+    assert_eq!(classes(&proofs[0]), [Class::Allowed, Class::Allowed, Class::Malformed, Class::Malformed]);
     Ok(())
 }
 

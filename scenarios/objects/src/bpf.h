@@ -10,7 +10,10 @@ typedef unsigned long long u64;
 #define NUMBER(name, n) int (*name)[n]
 
 /* enum bpf_map_type */
+#define HASH 1
+#define PERF_EVENT_ARRAY 4
 #define QUEUE 22
+#define RINGBUF 27
 
 /* The context argument, which identifies the kind of program. */
 struct xdp_md {

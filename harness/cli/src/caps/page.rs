@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_objects::{Loss, Needs, Note, Object, Obstacle, Reason, Undelegable};
+use harness_objects::{Loss, Needs, Note, Object, Obstacle, Reason, SizeOrigin, Undelegable};
 use harness_proof::minimizer::{FailedObject, Minimal};
 use harness_runner::{
     proof::needs::{Computed, Proved},
@@ -170,8 +170,23 @@ pub(crate) struct Document {
     format: u32,
     /// The objects, by name.
     objects: Vec<String>,
+    /// The sizes of maps that are set before the objects are loaded.
+    sizes: Vec<OneSize>,
     /// What they need, by the kernel's name.
     kernels: BTreeMap<String, OneKernel>,
+}
+
+/// The size of a map that is set before its object is loaded.
+#[derive(Serialize, JsonSchema)]
+struct OneSize {
+    /// The object.
+    object: String,
+    /// The map.
+    map: String,
+    /// Its `max_entries`.
+    max_entries: u32,
+    /// Whether it was assumed, because the object has none; otherwise `--set` gave it.
+    assumed: bool,
 }
 
 /// What objects need on a kernel.
@@ -306,9 +321,18 @@ struct OneFailedObject {
 /// # Errors
 /// If it cannot be written as JSON, which nothing in it prevents.
 pub(super) fn json(objects: &[(String, Object)], computed: &[Computed]) -> Result<String> {
+    let sizes = objects.iter().flat_map(|(object, parsed)| {
+        parsed.sizes.iter().map(move |size| OneSize {
+            object: object.clone(),
+            map: size.map.clone(),
+            max_entries: size.max_entries,
+            assumed: size.origin == SizeOrigin::Assumed,
+        })
+    });
+    let sizes = sizes.collect();
     let objects = objects.iter().map(|(name, _)| name.clone()).collect();
     let kernels = computed.iter().map(|one| (one.kernel.to_string(), kernel(&one.needs, one.proved.as_ref())));
-    Ok(serde_json::to_string_pretty(&Document { format: FORMAT, objects, kernels: kernels.collect() })?)
+    Ok(serde_json::to_string_pretty(&Document { format: FORMAT, objects, sizes, kernels: kernels.collect() })?)
 }
 
 fn kernel(needs: &Needs, proved: Option<&Proved>) -> OneKernel {

@@ -89,16 +89,17 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
     let on_all = |number: usize, is: fn(&Proved) -> bool| proved.iter().all(|of| is(&of[number]));
     let minimal = |number: &usize| on_all(*number, |one| matches!(one, Proved::Minimal { .. }));
     let agreed = |number: &usize| on_all(*number, Proved::agrees);
+    let is_sized = |number: &usize| !entries[*number].named.object.sizes.is_empty();
     let all = 0..entries.len();
     let mut text = format!(
         "# What real objects need\n\nThe least delegation and capabilities under which libbpf 1.7 loads objects of Debian \
          packages: {} packages with {} objects, {} of them distinct; at most {EACH} are tried for each pattern of files. \
          `{NAME} caps` computed each grant from the object alone and tried it on {}. `proved` in a kernel's column means \
          that the object loads with the listed grant and does not load if any one element is removed. `for nobody` means \
-         that not even root loads the object as it is: its loader would set sizes first, or the kernel lacks its attach \
-         target. Written by `{NAME} caps --table`.\n\n{} objects were tried. All kernels proved a least grant for {} of \
+         that not even root loads the object as it is: its program would change it first, or the kernel lacks its attach \
+         target. Where a map has no size, because its program would set one, the least that a kernel takes is assumed. Written by `{NAME} caps --table`.\n\n{} objects were tried. All kernels proved a least grant for {} of \
          them; {} of these grants are exactly the computed one, or that with CAP_PERFMON added where only the verifier can \
-         tell.\n\n",
+         tell. Sizes were assumed for {} objects, {} of which are proved.\n\n",
         counted.packages,
         counted.objects,
         counted.different,
@@ -106,19 +107,21 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
         entries.len(),
         all.clone().filter(minimal).count(),
         all.clone().filter(agreed).count(),
+        all.clone().filter(is_sized).count(),
+        all.clone().filter(is_sized).filter(minimal).count(),
     );
     let heads: Vec<&str> = kernels.iter().map(|kernel| kernel.as_str()).collect();
     let _ = writeln!(
         text,
-        "| object | programs | commands | maps | programs' types | attach types | inside | {} |",
+        "| object | programs | sizes assumed | commands | maps | programs' types | attach types | inside | {} |",
         heads.join(" | ")
     );
-    let _ = writeln!(text, "| --- | ---: | --- | --- | --- | --- | --- |{}", " --- |".repeat(kernels.len()));
+    let _ = writeln!(text, "| --- | ---: | --- | --- | --- | --- | --- | --- |{}", " --- |".repeat(kernels.len()));
     let mut package = "";
     for (number, entry) in entries.iter().enumerate() {
         if entry.package != package {
             package = &entry.package;
-            let _ = writeln!(text, "| **{package}** | | | | | | |{}", " |".repeat(kernels.len()));
+            let _ = writeln!(text, "| **{package}** | | | | | | | |{}", " |".repeat(kernels.len()));
         }
         row(&mut text, entry, proved.iter().map(|of| &of[number]).collect());
     }
@@ -134,7 +137,19 @@ fn row(text: &mut String, entry: &Entry, proved: Vec<&Proved>) {
     let programs = entry.named.object.programs.len();
     let results: Vec<String> = proved.iter().map(|one| result(one, grant)).collect();
     let name = entry.named.name.replace('|', "\\|");
-    let _ = writeln!(text, "| `{name}` | {programs} | {} | {} |", cells.join(" | "), results.join(" | "));
+    let _ = writeln!(
+        text,
+        "| `{name}` | {programs} | {} | {} | {} |",
+        sizes(entry),
+        cells.join(" | "),
+        results.join(" | ")
+    );
+}
+
+/// Lists the maps whose sizes are assumed.
+fn sizes(entry: &Entry) -> String {
+    let sizes = entry.named.object.sizes.iter().map(|size| format!("{}={}", size.map, size.max_entries));
+    sizes.collect::<Vec<_>>().join(", ")
 }
 
 fn names_of(grant: &Grant, kind: Kind) -> String {

@@ -295,7 +295,7 @@ fn ring_size(entries: u32) -> u32 {
 /// Whether the kernel requires a number of entries, so that 0 means that libbpf or the loader fills it in.
 fn takes_size(map_type: u32) -> bool {
     let name = names::name(Kind::Map, map_type).unwrap_or_default();
-    !name.contains("storage") && name != "arena"
+    !name.contains("storage")
 }
 
 #[cfg(test)]

@@ -6,13 +6,17 @@ use harness_frontend::{
     frontend::{ConfiguredObject, OptionDelivery},
 };
 use harness_objects::{AttachWay, Object};
-use harness_uapi::{permission::Capability, vocabulary::Kind};
+use harness_uapi::{
+    capability, names,
+    permission::{Bit, Capability, Grant},
+    vocabulary::Kind,
+};
 
 use super::kernel_check::option;
 use crate::{
     code::{Code, Level},
     finding::Finding,
-    input::{CheckInput, belongs_to_host, capabilities},
+    input::{CheckInput, KernelFacts, belongs_to_host, capabilities},
 };
 
 pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
@@ -141,14 +145,14 @@ fn capability(configuration: &Configuration) -> Option<Finding> {
         return None;
     }
     let execution_context = &configuration.execution_context;
+    let number = capability::number(Capability::Bpf.name());
+    let is_ambient = number.is_some_and(|number| execution_context.ambient_set.value.contains(number));
     let (location, advice) = match execution_context.user.value {
-        User::Named(_) | User::Dynamic => {
+        User::Named(_) | User::Dynamic if !is_ambient => {
             let location = execution_context.ambient_set.location.as_ref().or(execution_context.user.location.as_ref());
             (location, "add `AmbientCapabilities=CAP_BPF`, and CAP_BPF to the bounding set if one is set")
         }
-        User::Root | User::Unknown => {
-            (execution_context.bounding_set.location.as_ref(), "add CAP_BPF to the bounding set")
-        }
+        _ => (execution_context.bounding_set.location.as_ref(), "add CAP_BPF to the bounding set"),
     };
     let why = "BPF_TOKEN_CREATE requires CAP_BPF itself in the user namespace (bpf_token_create in kernel/bpf/token.c)";
     let finding = Finding::new(Code::NoCapBpf, "the processes lack CAP_BPF, so they cannot create a token", why);
@@ -157,7 +161,10 @@ fn capability(configuration: &Configuration) -> Option<Finding> {
 
 /// Finds system calls that a filter refuses and that the container may make.
 fn refused_calls(input: &CheckInput<'_>) -> impl Iterator<Item = Finding> {
-    let opens_events = input.objects.is_empty() || input.objects.iter().any(|(_, object)| opens_events(object));
+    let opens_events = match input.objects {
+        [] => input.kernels.iter().any(|kernel| delegates_probes(input, kernel)),
+        objects => objects.iter().any(|(_, object)| opens_events(object)),
+    };
     input.configuration.execution_context.refused_calls.iter().filter_map(move |(call, location)| {
         let message = format!("the system call filter refuses {}(2)", call.name());
         let (level, why) = match call {
@@ -170,6 +177,15 @@ fn refused_calls(input: &CheckInput<'_>) -> impl Iterator<Item = Finding> {
         };
         let finding = Finding::new(Code::SeccompRefusesBpf, message, why).of_level(level).at(Some(location));
         Some(finding.advice(format!("allow {} (part of {})", call.name(), call.group())))
+    })
+}
+
+/// Whether programs are delegated that are attached to an event of `perf_event_open(2)`.
+fn delegates_probes(input: &CheckInput<'_>, kernel: &KernelFacts) -> bool {
+    let numbers = ["kprobe", "tracepoint", "perf_event"].map(|name| names::number(Kind::Prog, name));
+    kernel.delegation(input.configuration).is_ok_and(|delegation| {
+        let grant = Grant { delegation, ..Grant::default() };
+        numbers.into_iter().flatten().any(|number| grant.has_bit(Bit { kind: Kind::Prog, number }))
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 use harness_protocol::{
     errno::Errno,
     outcome::{ObjectAnswer, ObjectFailure},
-    plan::{AttachTargetTiming, ObjectLoad, Replaced, TokenPath},
+    plan::{AttachTargetTiming, MapSize, ObjectLoad, Replaced, TokenPath},
 };
 use libbpf_sys as sys;
 
@@ -67,6 +67,7 @@ fn load_all(load: &ObjectLoad, token_path: Option<&CString>) -> LibbpfResult<()>
         Some((replaced, other)) if replaced.timing == when => object.replace(replaced, other),
         _ => Ok(()),
     };
+    load.sizes.iter().try_for_each(|size| object.set_size(size))?;
     set_target(AttachTargetTiming::Opened)?;
     object.prepare("prepare")?;
     set_target(AttachTargetTiming::Prepared)?;
@@ -139,6 +140,17 @@ impl Object {
     fn load(&self, stage: &str) -> LibbpfResult<()> {
         // SAFETY: the object is open.
         done(stage, unsafe { sys::bpf_object__load(self.0.as_ptr()) })
+    }
+
+    /// Sets the size of a map, which must not have been created yet.
+    fn set_size(&self, size: &MapSize) -> LibbpfResult<()> {
+        let stage = format!("setting the size of {}", size.map);
+        let name = CString::new(size.map.as_str()).map_err(|_| failure(&stage, libc::EINVAL))?;
+        // SAFETY: the object is open, and the name outlives the call.
+        let map = unsafe { sys::bpf_object__find_map_by_name(self.0.as_ptr(), name.as_ptr()) };
+        let map = NonNull::new(map).ok_or_else(|| failure(&stage, libc::ENOENT))?;
+        // SAFETY: a map of the open object.
+        done(&stage, unsafe { sys::bpf_map__set_max_entries(map.as_ptr(), size.max_entries) })
     }
 
     fn first_program(&self) -> Option<NonNull<sys::bpf_program>> {

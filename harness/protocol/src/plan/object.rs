@@ -24,12 +24,25 @@ pub struct ObjectLoad {
     /// Functions that `/proc/kallsyms` must list with an address while the object is loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kallsyms: Vec<String>,
+    /// The sizes of maps that are set between opening and preparing the object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<MapSize>,
     /// Whether everything that libbpf attaches by itself is attached, and detached again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attach: bool,
     /// Whether a denial gets no search for its cause, because the attempt is itself part of such a search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unexplained: bool,
+}
+
+/// A map's size (`bpf_map__set_max_entries` of libbpf).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapSize {
+    /// The map's name.
+    pub map: String,
+    /// The maximum number of elements; libbpf rounds that of a ring buffer up to what the kernel takes.
+    pub max_entries: u32,
 }
 
 /// The folder of object files in the run folder.

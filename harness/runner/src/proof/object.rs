@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness_objects::Named;
-use harness_protocol::plan::LARGEST_OBJECT;
+use harness_protocol::plan::{LARGEST_OBJECT, MapSize};
 
 use super::ProofError;
 use crate::file;
@@ -16,6 +16,7 @@ use crate::file;
 pub struct Object {
     name: String,
     bytes: Arc<[u8]>,
+    sizes: Vec<MapSize>,
 }
 
 impl Object {
@@ -29,7 +30,7 @@ impl Object {
             let why = format!("it is larger than {LARGEST_OBJECT} bytes");
             return Err(ProofError::Object { path: PathBuf::from(name), why });
         }
-        Ok(Self { name, bytes })
+        Ok(Self { name, bytes, sizes: Vec::new() })
     }
 
     /// Reads an object, named by its path.
@@ -41,17 +42,31 @@ impl Object {
         Self::new(&path.display().to_string(), file::read(path, LARGEST_OBJECT).map_err(failed)?)
     }
 
-    /// Converts objects that were read.
+    /// Sets sizes of its maps before it is loaded.
+    pub fn with_sizes(self, sizes: Vec<MapSize>) -> Self {
+        Self { sizes, ..self }
+    }
+
+    /// Converts objects that were read, with the sizes of their maps.
     ///
     /// # Errors
     /// [`ProofError::Object`] if one is too large.
     pub fn all<'a>(named: impl IntoIterator<Item = &'a Named>) -> Result<Vec<Self>, ProofError> {
-        named.into_iter().map(|one| Self::new(&one.name, one.bytes.clone())).collect()
+        let size = |size: &harness_objects::MapSize| MapSize { map: size.map.clone(), max_entries: size.max_entries };
+        let one = |one: &Named| {
+            let sizes = one.object.sizes.iter().map(size).collect();
+            Ok(Self::new(&one.name, one.bytes.clone())?.with_sizes(sizes))
+        };
+        named.into_iter().map(one).collect()
     }
 
     /// Returns its name, as shown in results.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn sizes(&self) -> &[MapSize] {
+        &self.sizes
     }
 
     pub(super) fn bytes(&self) -> Arc<[u8]> {

@@ -40,7 +40,8 @@ impl<'a> ProofSession<'a> {
     /// Returns how an object is loaded.
     pub(super) fn load_of(&self, object: &Object, criterion: Criterion) -> ObjectLoad {
         let file = self.testbed.identity.objects.hold("object", object.bytes());
-        ObjectLoad { file, attach: criterion == Criterion::Attached, ..ObjectLoad::default() }
+        let (attach, sizes) = (criterion == Criterion::Attached, object.sizes().to_vec());
+        ObjectLoad { file, attach, sizes, ..ObjectLoad::default() }
     }
 
     /// Adds a question, which `make` creates with its name.

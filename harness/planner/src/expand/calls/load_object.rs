@@ -38,6 +38,7 @@ impl ExpandContext<'_, '_> {
             bpffs: op.bpffs,
             replaces,
             kallsyms,
+            sizes: Vec::new(),
             attach: op.attach,
             unexplained: false,
         };
