@@ -1,11 +1,13 @@
 //! Services of the guest's systemd: write, start, query, stop and remove them.
 
+mod manager;
+
 use std::{
     fmt::Write,
     fs, io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use harness_protocol::{
@@ -23,14 +25,12 @@ use crate::{
     error::{During, SysError},
     kmsg::Log,
 };
+use manager::{ManagedUnit, ManagerError, State};
 
 /// Where runtime units are (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
 
-/// The user whose own manager runs units, its runtime directory with the variable that names it to systemd-run and
-/// others, and the directory of its runtime units.
-const USER: u32 = 1000;
-const RUNTIME: (&str, &str) = ("XDG_RUNTIME_DIR", "/run/user/1000");
+/// The same for the user whose own manager runs units.
 const USER_UNITS: &str = "/run/user/1000/systemd/user";
 
 /// The unit of its manager.
@@ -53,14 +53,9 @@ pub(crate) enum SystemdError {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// One of systemd's programs cannot be started.
-    #[error("cannot start {program}: {source}; a unit needs an image with systemd, such as `--image systemd-262`")]
-    NoProgram {
-        /// The program.
-        program: &'static str,
-        /// The error.
-        source: io::Error,
-    },
+    /// A manager of units cannot be asked.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
     /// The image does not start the manager of a user's units.
     #[error("cannot start {USER_MANAGER}: {0}")]
     NoManager(String),
@@ -71,9 +66,8 @@ pub(crate) enum SystemdError {
 pub(crate) struct Service {
     /// Its file name without the suffix.
     stem: String,
-    /// The name it is started by.
-    unit: String,
     manager: Manager,
+    managed: ManagedUnit,
     log: Log,
     /// systemd's warnings until it ran or failed to, whatever they name: some warnings about a unit do not name it.
     warnings: Vec<String>,
@@ -102,16 +96,17 @@ impl Service {
         let listener = listen(&socket)?;
         let (log, files) = (Log::from_now()?, vec![socket.clone()]);
         let (stem, manager) = (stem.to_owned(), plan.manager);
-        let mut service = Self { stem, unit, manager, log, warnings: Vec::new(), finished: false, files };
         if manager == Manager::User {
-            let done = systemctl(Manager::System, &["start", USER_MANAGER])?;
-            if !done.status.success() {
-                return Err(SystemdError::NoManager(String::from_utf8_lossy(&done.stderr).trim().to_owned()));
+            let started = user_manager()?.start()?;
+            if !started.is_done() {
+                return Err(SystemdError::NoManager(started.0));
             }
         }
+        let managed = ManagedUnit::of(manager, unit)?;
+        let mut service = Self { stem, manager, managed, log, warnings: Vec::new(), finished: false, files };
         service.write(&format!("{}{at}.service", service.stem), plan, &socket)?;
         // Returns once its program is executed (`Type=exec`, systemd.service(5)), and so once its socket is connected.
-        service.run("start")?;
+        service.managed.start()?;
         service.warnings = service.log.warnings_of_systemd()?;
         if !is_readable(&listener)? {
             return Ok((service, None));
@@ -123,16 +118,17 @@ impl Service {
 
     /// Waits for its end, or stops it, reads its result, and removes it.
     pub(crate) fn finish(mut self) -> Result<Ended, SystemdError> {
-        let mut shown = self.show()?;
-        if !matches!(property(&shown, "ActiveState"), "inactive" | "failed") {
-            self.run("stop")?;
-            shown = self.show()?;
+        let mut state = self.managed.await_end(PATIENCE)?;
+        if !state.is_over() {
+            self.managed.stop()?;
+            state = self.managed.await_end(PATIENCE)?;
         }
+        let (result, status) = (result_of(state), status_of(state));
         let later = self.log.warnings_of_systemd()?.into_iter().filter(|line| line.contains(&self.stem));
         let warnings = in_order(self.warnings.drain(..).chain(later), &self.stem);
-        let ended = Ended { result: result_of(&shown), status: status_of(&shown), warnings };
+        let ended = Ended { result, status, warnings };
         if ended.result != SUCCESS {
-            self.run("reset-failed")?;
+            self.managed.reset_failed()?;
         }
         self.stop_manager()?;
         self.finished = true;
@@ -143,18 +139,8 @@ impl Service {
     fn stop_manager(&self) -> Result<(), SystemdError> {
         match self.manager {
             Manager::System => Ok(()),
-            Manager::User => systemctl(Manager::System, &["stop", USER_MANAGER]).map(drop),
+            Manager::User => Ok(user_manager()?.stop().map(drop)?),
         }
-    }
-
-    fn show(&self) -> Result<String, SystemdError> {
-        let properties = ["show", "--property=LoadState,ActiveState,Result,ExecMainCode,ExecMainStatus", &self.unit];
-        let shown = systemctl(self.manager, &properties)?;
-        Ok(String::from_utf8_lossy(&shown.stdout).into_owned())
-    }
-
-    fn run(&self, verb: &str) -> Result<Output, SystemdError> {
-        systemctl(self.manager, &[verb, &self.unit])
     }
 
     fn write(&mut self, file: &str, plan: &Unit, socket: &Path) -> Result<(), SystemdError> {
@@ -174,17 +160,24 @@ impl Service {
 /// `Result=` of a unit that did not fail.
 const SUCCESS: &str = "success";
 
+/// How long a unit may take to end by itself after the guest program in it: systemd-nspawn ends later than its container.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Drop for Service {
     fn drop(&mut self) {
         if !self.finished {
-            let _ = self.run("stop");
-            let _ = self.run("reset-failed");
+            let _ = self.managed.stop();
+            let _ = self.managed.reset_failed();
             let _ = self.stop_manager();
         }
         for path in &self.files {
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
     }
+}
+
+fn user_manager() -> Result<ManagedUnit, ManagerError> {
+    ManagedUnit::of(Manager::System, USER_MANAGER.to_owned())
 }
 
 fn own_path() -> Result<PathBuf, SystemdError> {
@@ -227,18 +220,6 @@ fn is_readable(socket: &OwnedFd) -> Result<bool, SysError> {
     Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)).during(|| "poll")? > 0)
 }
 
-/// The command that controls systemd.
-const SYSTEMCTL: &str = "/usr/bin/systemctl";
-
-fn systemctl(manager: Manager, arguments: &[&str]) -> Result<Output, SystemdError> {
-    let mut command = Command::new(SYSTEMCTL);
-    if manager == Manager::User {
-        command.arg("--user").uid(USER).gid(USER).env(RUNTIME.0, RUNTIME.1);
-    }
-    let done = command.args(arguments).stdin(Stdio::null()).output();
-    done.map_err(|source| SystemdError::NoProgram { program: SYSTEMCTL, source })
-}
-
 /// Returns what a unit executes: the guest program, or systemd-nspawn with the guest program as its container's second
 /// process. systemd-nspawn passes on what systemd opened (`LISTEN_FDS`, systemd-nspawn(1)).
 fn command(own: &Path, nspawn: Option<&[String]>) -> String {
@@ -255,23 +236,15 @@ fn command(own: &Path, nspawn: Option<&[String]>) -> String {
 /// A container of the machine's own `/usr`, which is not registered and stays in the unit's cgroup.
 const NSPAWN: &str = "/usr/bin/systemd-nspawn --quiet --register=no --keep-unit --directory=/ --volatile=yes --as-pid2";
 
-fn property<'t>(shown: &'t str, name: &str) -> &'t str {
-    shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
-}
-
-fn result_of(shown: &str) -> String {
-    match property(shown, "LoadState") {
-        "loaded" => property(shown, "Result").to_owned(),
-        other => other.to_owned(),
-    }
+fn result_of(state: &State) -> String {
+    if state.load == "loaded" { state.result.clone() } else { state.load.clone() }
 }
 
 /// `CLD_KILLED` and `CLD_DUMPED` of `waitid(2)` mean that the number is a signal.
-fn status_of(shown: &str) -> String {
-    let number = property(shown, "ExecMainStatus");
-    match property(shown, "ExecMainCode") {
-        "2" | "3" => format!("signal {number}"),
-        _ => number.to_owned(),
+fn status_of(state: &State) -> String {
+    match state.main_end {
+        (libc::CLD_KILLED | libc::CLD_DUMPED, signal) => format!("signal {signal}"),
+        (_, code) => code.to_string(),
     }
 }
 
@@ -295,10 +268,18 @@ mod tests {
 
     #[test]
     fn the_result_of_a_unit_is_read_from_its_properties() {
-        let shown = "LoadState=loaded\nResult=signal\nExecMainCode=3\nExecMainStatus=31\n";
-        assert_eq!((result_of(shown).as_str(), status_of(shown).as_str()), ("signal", "signal 31"));
-        let bad = "LoadState=bad-setting\nResult=success\nExecMainCode=0\nExecMainStatus=0\n";
-        assert_eq!((result_of(bad).as_str(), status_of(bad).as_str()), ("bad-setting", "0"));
+        let state = |load: &str, result: &str, main_end| State {
+            load: load.to_owned(),
+            active: "failed".to_owned(),
+            result: result.to_owned(),
+            main_end,
+        };
+        let killed = state("loaded", "signal", (libc::CLD_DUMPED, 31));
+        assert_eq!((result_of(&killed).as_str(), status_of(&killed).as_str()), ("signal", "signal 31"));
+        let exited = state("loaded", "exit-code", (libc::CLD_EXITED, 217));
+        assert_eq!((result_of(&exited).as_str(), status_of(&exited).as_str()), ("exit-code", "217"));
+        let bad = state("bad-setting", "success", (0, 0));
+        assert_eq!((result_of(&bad).as_str(), status_of(&bad).as_str()), ("bad-setting", "0"));
     }
 
     #[test]
@@ -322,12 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_systemd_lacks() {
-        let missing = || io::Error::from_raw_os_error(2);
-        insta::assert_snapshot!(
-            SystemdError::NoProgram { program: SYSTEMCTL, source: missing() },
-            @"cannot start /usr/bin/systemctl: No such file or directory (os error 2); a unit needs an image with systemd, such as `--image systemd-262`"
-        );
+    fn an_image_without_a_users_manager_is_named() {
         insta::assert_snapshot!(
             SystemdError::NoManager("Unit user@1000.service not found.".to_owned()),
             @"cannot start user@1000.service: Unit user@1000.service not found."

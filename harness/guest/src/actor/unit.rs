@@ -41,7 +41,8 @@ impl RunningActor {
         needs: Needs,
     ) -> Result<Made, ActorError> {
         let cgroup = context.hierarchy.make(label.to_owned())?;
-        let name = format!("guest-{}-{}-{label}", case_index.scenario, case_index.case);
+        // No name is the beginning of another one: systemd's warnings are told apart by the name that they contain.
+        let name = format!("guest-{}-{}-{label}-unit", case_index.scenario, case_index.case);
         let (service, started) = Service::start(unit, &name).map_err(refused)?;
         let executor = match started {
             None => None,
