@@ -1,30 +1,40 @@
 //! `cargo xtask bench`: measures what a run costs.
 
+mod aims;
+mod builds;
 mod figures;
 mod guard;
-mod host;
+pub(crate) mod history;
+pub(crate) mod host;
+mod hyperfine;
 mod memory;
 mod page;
+mod repeats;
 mod sample;
+mod section;
+mod suite;
 mod virtme;
 mod whole;
 mod workload;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use harness_builder::{
-    file,
-    progress::{Progress, Unit},
+use harness_builder::progress::{Progress, Unit};
+use harness_cli::{
+    Context, candidates,
+    exit::{self, Wrong},
+    screen,
+    setup::Installation,
 };
-use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
 use harness_protocol::name::{Environment, KernelName};
 use harness_runner::{
     launch::MEMORY_MIB, preparation::prepare_for, resources::Resources, scenario_runner::Runner, store::Freshness,
 };
 
 use figures::{Figure, Figures, Missing, Repeats, Virtme};
+use history::{Entry, History};
 use sample::Sample;
 use virtme::VirtmeNg;
 use whole::Kept;
@@ -40,9 +50,10 @@ It takes about a quarter of an hour under software emulation and needs an otherw
 Examples:
   cargo xtask bench
   cargo xtask bench --quick --kernel 7.3      prints rougher figures within a few minutes
+  cargo xtask bench --quick --check           fails if something has become much slower
   cargo xtask bench guard                     measures what the guard costs, on both default kernels
 
-Exit codes: 0 measured; 2 no such kernel; 3 the harness, QEMU or a build failed."
+Exit codes: 0 measured; 1 --check found something slower; 2 no such kernel; 3 the harness, QEMU or a build failed."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -53,7 +64,7 @@ pub(crate) struct Args {
     kernel: Option<String>,
 
     /// How often to run the whole command; other tools run at most five times
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
 
     /// Path of virtme-ng, to compare with [default: vng in PATH]
@@ -64,6 +75,14 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 
+    /// Measure the scenarios of every kernel too, all of which must be built
+    #[arg(long)]
+    all_kernels: bool,
+
+    /// Fail if a figure that has an aim is more than 1.5 times the last one of this machine
+    #[arg(long)]
+    check: bool,
+
     #[command(flatten)]
     installation: Installation,
 }
@@ -71,16 +90,20 @@ pub(crate) struct Args {
 /// What else is measured.
 #[derive(Debug, Subcommand)]
 enum Subject {
+    Builds(builds::Args),
     Guard(guard::Args),
+    Repeats(repeats::Args),
 }
 
-const PAGE: &str = "docs/performance.md";
 const QUICK_RUNS: u32 = 3;
 const OTHERS_RUNS: u32 = 5;
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    if let Some(Subject::Guard(args)) = &args.subject {
-        return guard::run(args, context);
+    match &args.subject {
+        Some(Subject::Builds(args)) => return builds::run(args, context),
+        Some(Subject::Guard(args)) => return guard::run(args, context),
+        Some(Subject::Repeats(args)) => return repeats::run(args, context),
+        None => {}
     }
     let project = context.project()?;
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
@@ -91,17 +114,33 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let testbed = resources.build(&environment.kernel, &environment.image)?;
     let runner = Runner::open(project, &project.scenarios()).map_err(Wrong::input)?;
     let scenarios = Scenarios::all(&runner, &testbed)?;
-    let text = page::render(&measure(args, &resources, &scenarios)?);
+    let quick = Scenarios::all(&runner, &testbed)?.quick();
+    let figures = measure(args, &resources, &scenarios, &quick)?;
+    let text = page::render(&figures);
     if args.quick {
         screen::print(&text)?;
     } else {
-        let path = project.root().join(PAGE);
+        let path = project.root().join(section::PAGE);
         let before = fs::read_to_string(&path).unwrap_or_default();
-        let (_, guard) = guard::split(&before);
-        file::replace(&path, &(text + guard)).with_context(|| format!("cannot write {}", path.display()))?;
-        screen::print(&format!("wrote {PAGE}\n"))?;
+        let others =
+            [section::of(&before, repeats::HEADING), &builds::text(&resources)?, section::of(&before, guard::HEADING)];
+        section::write(&path, &(text + &others.concat()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    remember(args, &resources, &figures)
+}
+
+/// Adds the figures to the history, and compares them with the last ones if that is asked for.
+fn remember(args: &Args, resources: &Resources, figures: &Figures) -> Result<ExitCode> {
+    let history = History::read(resources.cache())?;
+    let entry = Entry {
+        date: figures.host.date.clone(),
+        machine: figures.host.machine(),
+        figures: aims::figures(&aims::all(figures)),
+    };
+    history.add(&entry)?;
+    let slower = if args.check { history.slower(&entry) } else { Vec::new() };
+    slower.iter().for_each(|slower| eprintln!("slower: {slower}"));
+    Ok(if slower.is_empty() { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }
 
 fn kernel(args: &Args, resources: &Resources) -> Result<KernelName> {
@@ -117,24 +156,34 @@ fn kernel(args: &Args, resources: &Resources) -> Result<KernelName> {
     }
 }
 
-fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>) -> Result<Figures> {
+fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, quick: &Scenarios<'_>) -> Result<Figures> {
     let (progress, bench) = (resources.progress(), &scenarios.bench);
     let mut host = host::facts(bench);
     progress.note(&format!("kernel {}: {}", bench.release(), bench.decision()));
     let runs = if args.quick { args.runs.min(QUICK_RUNS) } else { args.runs };
     let turns = take_turns(args, resources, scenarios, runs)?;
+    let suite = suite::measure(resources, runs, args.all_kernels)?;
     progress.note("VMs, one at a time");
-    let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| scenarios.shared_boot(MEMORY_MIB)).collect());
+    let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| quick.shared_boot(MEMORY_MIB)).collect());
     progress.note("costs in the guest");
     let costs = figure(bench.guest_costs().map_err(Into::into));
-    let least_memory = if args.quick {
-        Err(Missing("skipped by --quick".to_owned()))
-    } else {
-        figure(scenarios.least_memory(progress))
-    };
+    let least_memory =
+        if args.quick { Err(Missing("skipped by --quick".to_owned())) } else { figure(quick.least_memory(progress)) };
     host.load[1] = host::load();
     let AlternatingRuns { fresh, warm, vmtest, virtme, repeats } = turns;
-    Ok(Figures { host, subject: scenarios.subject(), fresh, warm, vmtest, virtme, repeats, vms, costs, least_memory })
+    Ok(Figures {
+        host,
+        subject: scenarios.subject(),
+        fresh,
+        warm,
+        vmtest,
+        virtme,
+        repeats,
+        vms,
+        costs,
+        least_memory,
+        suite,
+    })
 }
 
 fn figure<T>(result: Result<T>) -> Figure<T> {
@@ -154,16 +203,17 @@ fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, run
     let (root, kernel) = (resources.project().root(), scenarios.kernel());
     let task = resources.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
     // The first run may compile, and reads files that are not yet in the page cache.
-    whole::time(root, kernel, Kept::Builds)?;
+    let time = |kept| whole::time(root, &whole::words(kernel.as_str(), kept));
+    time(Kept::Builds)?;
     let program = figure(VirtmeNg::prepare(args.vng.as_deref(), &scenarios.bench));
     let (mut fresh, mut warm, mut vmtest, mut virtme) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut texts = Vec::new();
     for round in 0..runs {
         task.detail("all scenarios");
-        fresh.push(whole::time(root, kernel, Kept::Builds));
+        fresh.push(time(Kept::Builds));
         texts.push(scenarios.texts()?);
         task.detail("outcomes kept");
-        warm.push(whole::time(root, kernel, Kept::Outcomes));
+        warm.push(time(Kept::Outcomes));
         if round < OTHERS_RUNS {
             task.detail("vmtest");
             vmtest.push(scenarios.bench.vmtest_alone().map_err(Into::into));
@@ -180,15 +230,13 @@ fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, run
 }
 
 /// Returns all times, or why one is missing.
-fn all(times: Vec<Result<std::time::Duration>>) -> Figure<Sample> {
+fn all(times: Vec<Result<Duration>>) -> Figure<Sample> {
     let times: Vec<_> = figure(times.into_iter().collect())?;
     Sample::of(times).ok_or_else(|| Missing("it did not run".to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

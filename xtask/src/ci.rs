@@ -1,16 +1,24 @@
 //! `cargo xtask ci`: every check and test that a change must pass.
 
-use std::{num::NonZeroU16, process::ExitCode};
+use std::{
+    num::NonZeroU16,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{host::Purpose, progress::Progress};
+use harness_builder::{cache::Cache, host::Purpose, kernel, progress::Progress};
 use harness_cli::{Context, exit::Wrong, pin_options::PinOptions, screen::print, setup::Installation};
 use harness_protocol::name::KernelName;
 use harness_runner::{preparation::prepare_host, resources::Resources, store::Freshness};
 use serde_json::{Value, json};
 
 use crate::{
+    bench::{
+        history::{self, Entry, History},
+        host,
+    },
     commits, fuzz,
     steps::{Kind, Step, Tally},
     test, tools,
@@ -78,7 +86,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         print(&format!("{}\n", matrix(&kernels, &defaults, args.shards)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut tally = Tally::default();
+    let (start, mut tally) = (Instant::now(), Tally::default());
+    let built = kernels_are_built(context)?;
     // Even the lints compile C libraries.
     let mut purposes = Purpose::ALL.to_vec();
     purposes.extend((!args.quick).then_some(Purpose::Fuzzing));
@@ -95,7 +104,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     fuzz::all(context.project()?.root(), &mut tally)?;
     test::all(context, Freshness::ThisRun, args.installation.mode(), args.pins.pins(), &mut tally)?;
     check(&LATE, &mut tally)?;
+    if tally.is_good() {
+        remember(start.elapsed(), built)?;
+    }
     test::close(&tally, context)
+}
+
+fn kernels_are_built(context: &Context) -> Result<bool> {
+    let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
+    let is_built =
+        |kernel| -> Result<bool> { Ok(kernel::find_built(&resources.manifest(kernel)?, resources.cache())?.is_some()) };
+    resources.default_kernels()?.iter().try_fold(true, |all, kernel| Ok(all && is_built(kernel)?))
+}
+
+/// Keeps how long it took, for `cargo xtask bench`.
+fn remember(took: Duration, kernels_were_built: bool) -> Result<()> {
+    let host = host::without_qemu();
+    let name = if kernels_were_built { history::CI_CACHED } else { history::CI_CLEAN };
+    let figures = [(name.to_owned(), took.as_secs_f64())].into();
+    History::read(&Cache::from_env()?)?.add(&Entry { machine: host.machine(), date: host.date, figures })
 }
 
 /// Returns the jobs of a workflow in the form of GitHub's `strategy.matrix`: a kernel, a part of its tests for `cargo xtask

@@ -41,15 +41,17 @@ pub(crate) struct Report {
     bare_container: f64,
     /// Setting up one complete container and ending it.
     container: f64,
-    /// Scenarios of one container with a growing number of attempts.
+    /// Scenarios with a growing number of attempts, and of containers.
     growth: Vec<Growth>,
 }
 
-/// A scenario of `attempts` attempts, each made three times: as root, in the control container, and for real.
+/// A scenario of `attempts` attempts, each made three times: as root, in the control container, and for real. Its containers
+/// have the same share of them.
 #[derive(Debug, Serialize)]
 struct Growth {
     /// What is attempted.
     call: MeasuredCall,
+    containers: usize,
     attempts: usize,
     micros: u64,
     micros_per_attempt: f64,
@@ -73,14 +75,18 @@ enum MeasuredCall {
     Denied,
 }
 
-/// The measured scenarios. The first one is a warm-up and is not reported.
-const MEASURED: [(MeasuredCall, usize); 6] = [
-    (MeasuredCall::MapCreate, 10),
-    (MeasuredCall::MapCreate, 10),
-    (MeasuredCall::MapCreate, 100),
-    (MeasuredCall::MapCreate, 1000),
-    (MeasuredCall::ProgLoad, 1000),
-    (MeasuredCall::Denied, 100),
+/// The measured scenarios: what is attempted, by how many containers, and how often. The first one is a warm-up and is not
+/// reported.
+const MEASURED: [(MeasuredCall, usize, usize); 9] = [
+    (MeasuredCall::MapCreate, 1, 10),
+    (MeasuredCall::MapCreate, 1, 10),
+    (MeasuredCall::MapCreate, 1, 100),
+    (MeasuredCall::MapCreate, 1, 1_000),
+    (MeasuredCall::MapCreate, 1, 10_000),
+    (MeasuredCall::MapCreate, 10, 1_000),
+    (MeasuredCall::MapCreate, 100, 1_000),
+    (MeasuredCall::ProgLoad, 1, 1_000),
+    (MeasuredCall::Denied, 1, 100),
 ];
 
 /// Takes all measurements, with a record in `folder` as in a run.
@@ -149,7 +155,7 @@ fn bare_container() -> Result<(), SysError> {
 }
 
 fn container(shared: &SharedResources) -> Result<f64, RunError> {
-    let plan = container_plan();
+    let plan = container_plan(0);
     let made = mean(100, || {
         let made = RunningActor::container(&shared.context, "bench", &plan, None, Needs::default())?;
         let mut actor = made.actor;
@@ -159,11 +165,12 @@ fn container(shared: &SharedResources) -> Result<f64, RunError> {
 }
 
 fn growth(shared: &mut SharedResources, number: usize) -> Result<Growth, RunError> {
-    let (call, attempts) = MEASURED[number];
+    let (call, containers, attempts) = MEASURED[number];
     let (result, micros) = timed(|| scenario::run(shared, number as u32));
     result?;
     Ok(Growth {
         call,
+        containers,
         attempts,
         micros,
         micros_per_attempt: micros as f64 / attempts as f64,
@@ -181,18 +188,23 @@ fn kib(path: &str, field: &str) -> Result<u64, SysError> {
 
 fn plan() -> Plan {
     let kernel = ExpectedKernel::default();
-    let scenarios = MEASURED.iter().enumerate().map(|(number, (call, count))| scenario_of(number, *call, *count));
+    let scenarios = MEASURED.iter().enumerate().map(|(number, measured)| scenario_of(number, *measured));
     Plan { format: FORMAT, kernel, marks_console: false, guard: None, scenarios: scenarios.collect() }
 }
 
-fn scenario_of(number: usize, call: MeasuredCall, count: usize) -> Scenario {
-    let plan = container_plan();
-    let attempt = Attempt::new(
-        Actor::Container(plan.name.clone()),
-        if call == MeasuredCall::Denied { Token::None } else { Token::Own },
-        call_of(call),
-    );
-    let case = Case { sysctls: BTreeMap::new(), containers: vec![plan], attempts: vec![attempt; count] };
+fn scenario_of(number: usize, (call, containers, attempts): (MeasuredCall, usize, usize)) -> Scenario {
+    let containers: Vec<Container> = (0..containers).map(container_plan).collect();
+    let attempt = |container: &Container| {
+        Attempt::new(
+            Actor::Container(container.name.clone()),
+            if call == MeasuredCall::Denied { Token::None } else { Token::Own },
+            call_of(call),
+        )
+    };
+    // Each container makes its attempts in one go, as in most scenarios.
+    let each = attempts / containers.len();
+    let attempts = containers.iter().flat_map(|container| vec![attempt(container); each]).collect();
+    let case = Case { sysctls: BTreeMap::new(), containers, attempts };
     Scenario::new(format!("bench/{number}").parse().expect("the words are a name"), 0, vec![case])
 }
 
@@ -223,9 +235,9 @@ fn call_of(call: MeasuredCall) -> Call {
     }
 }
 
-fn container_plan() -> Container {
+fn container_plan(number: usize) -> Container {
     Container {
-        name: "main".parse().expect("the word is a name"),
+        name: format!("c{number}").parse().expect("the word is a name"),
         parent: None,
         uid: 1000,
         gid: 1000,
@@ -264,12 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_to_be_denied_has_no_token() {
+    fn scenarios_have_as_many_attempts_and_containers_as_they_say_and_only_denied_ones_lack_a_token() {
         let plan = plan();
-        for (scenario, (call, count)) in plan.scenarios.iter().zip(MEASURED) {
-            let attempts = &scenario.cases[0].attempts;
-            assert_eq!(attempts.len(), count);
-            assert!(attempts.iter().all(|attempt| (attempt.token == Token::None) == (call == MeasuredCall::Denied)));
+        for (scenario, (call, containers, attempts)) in plan.scenarios.iter().zip(MEASURED) {
+            let case = &scenario.cases[0];
+            assert_eq!((case.containers.len(), case.attempts.len()), (containers, attempts));
+            let without = |attempt: &Attempt| attempt.token == Token::None;
+            assert!(case.attempts.iter().all(|attempt| without(attempt) == (call == MeasuredCall::Denied)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use harness_protocol::name::KernelName;
 use harness_runner::{measure::GuestCosts, session::VmTimes};
 
 use super::sample::Sample;
@@ -45,6 +46,22 @@ pub(crate) struct Figures {
     pub(crate) vms: Figure<Vec<VmTimes>>,
     pub(crate) costs: Figure<GuestCosts>,
     pub(crate) least_memory: Figure<LeastMemory>,
+    pub(crate) suite: Suite,
+}
+
+/// Whole commands that have an aim.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// All units of systemd on each default kernel, without stored outcomes.
+    pub(crate) units: Vec<(KernelName, Figure<Sample>)>,
+    /// The whole suite on the default kernels, with nothing to do.
+    pub(crate) warm: Figure<Sample>,
+    /// A suite of [`MANY`](super::suite::MANY) scenarios on one kernel, with nothing to do.
+    pub(crate) many: Figure<Sample>,
+    /// A report of every kernel.
+    pub(crate) report: Figure<Sample>,
+    /// The minimal image's suite on every kernel, without stored outcomes.
+    pub(crate) all_kernels: Figure<Sample>,
 }
 
 /// The machine that measures.
@@ -59,6 +76,13 @@ pub(crate) struct Host {
     pub(crate) acceleration: String,
     /// The one-minute load average before and after.
     pub(crate) load: [String; 2],
+}
+
+impl Host {
+    /// Returns what the figures of two runs must have in common to be compared.
+    pub(crate) fn machine(&self) -> String {
+        format!("{}, {} processors", self.processor, self.processors)
+    }
 }
 
 /// What was measured.

@@ -1,11 +1,11 @@
 //! `cargo xtask bench guard`: measures what the guard costs.
 
-use std::{fmt::Write as _, fs, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use harness_builder::{file, progress::Progress};
-use harness_cli::{Context, candidates, exit::Wrong, screen, setup::Installation};
+use harness_builder::progress::Progress;
+use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
 use harness_protocol::name::{Environment, KernelName};
 use harness_runner::{
     measure::{Bench, Flood, GuardCosts, Turns},
@@ -14,7 +14,7 @@ use harness_runner::{
     store::Freshness,
 };
 
-use super::{PAGE, figures::Host, host, workload::IMAGE};
+use super::{IMAGE, figures::Host, host, section};
 
 /// Measure what the guard costs, and write its section of docs/performance.md
 #[derive(Debug, ClapArgs)]
@@ -45,7 +45,7 @@ const MEMORY_MIB: u32 = 2048;
 /// How many VMs put a guard in force early.
 const STARTS: usize = 5;
 /// How the section begins.
-const TITLE: &str = "\n## The guard\n";
+pub(super) const HEADING: &str = "\n## The guard\n";
 
 /// The figures of a kernel.
 struct Measured {
@@ -70,22 +70,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 .with_context(|| format!("kernel {kernel}"))?,
         );
     }
-    let section = section(&all);
-    screen::print(&section)?;
-    if !args.print {
-        let path = project.root().join(PAGE);
-        let before = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (rest, _) = split(&before);
-        file::replace(&path, &(rest.to_owned() + &section))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        screen::print(&format!("wrote {PAGE}\n"))?;
-    }
+    let section = text(&all);
+    section::deliver(&resources, &section, args.print)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Parts the page where the guard's section begins, which is the last one.
-pub(super) fn split(page: &str) -> (&str, &str) {
-    page.split_at(page.find(TITLE).unwrap_or(page.len()))
 }
 
 fn measure(resources: &Resources, kernel: KernelName, mode: harness_builder::host::Mode) -> Result<Measured> {
@@ -101,9 +88,9 @@ fn measure(resources: &Resources, kernel: KernelName, mode: harness_builder::hos
     Ok(Measured { kernel: environment.kernel, costs, early, host })
 }
 
-fn section(all: &[Measured]) -> String {
+fn text(all: &[Measured]) -> String {
     let mut text = format!(
-        "{TITLE}\nWritten by `cargo xtask bench guard`. Off and on take turns in one VM with {MEMORY_MIB} MiB and one \
+        "{HEADING}\nWritten by `cargo xtask bench guard`. Off and on take turns in one VM with {MEMORY_MIB} MiB and one \
          processor; off, the guard's programs are attached and return at once. Times are processor time of the calling \
          process and of what it executes, each the median of nine samples with the fastest and the slowest. A ratio is that of the two medians.\n"
     );
@@ -189,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_shows_what_is_missed_and_replaces_only_itself() {
+    fn the_section_shows_what_is_missed() {
         let turns = |on| Turns { off: vec![1.0, 3.0, 2.0], on: vec![on; 3] };
         let flood = Flood { seconds: 5.0, calls: 1000, denied: 10, logged: 9, records: 1000, lost: 3 };
         let costs = GuardCosts {
@@ -203,7 +190,7 @@ mod tests {
         };
         let host = Host { processor: "P".to_owned(), processors: 2, ..Host::default() };
         let measured = Measured { kernel: "6.12".parse().unwrap(), costs, early: vec![1000.0, 1200.0, 1100.0], host };
-        let section = section(&[measured]);
+        let section = text(&[measured]);
         for part in [
             "| `BPF_PROG_GET_NEXT_ID`, only counted | 2.00 µs (1.00 to 3.00) | 2.40 µs (2.40 to 2.40) | 1.20 | 1.25: met |",
             "| `BPF_PROG_GET_NEXT_ID`, recorded | 2.00 µs (1.00 to 3.00) | 4.20 µs (4.20 to 4.20) | 2.10 | 2: missed |",
@@ -216,8 +203,5 @@ mod tests {
         ] {
             assert!(section.contains(part), "{part}\n{section}");
         }
-        let page = format!("# Performance\n{section}");
-        assert_eq!(split(&page), ("# Performance\n", section.as_str()));
-        assert_eq!(split("# Performance\n"), ("# Performance\n", ""));
     }
 }

@@ -9,15 +9,19 @@ use super::figures::Host;
 
 /// Collects the facts; the load afterwards is left empty.
 pub(crate) fn facts(bench: &Bench<'_>) -> Host {
+    Host { qemu: bench.qemu().version().to_string(), acceleration: bench.decision().to_string(), ..without_qemu() }
+}
+
+/// Collects the facts that need no QEMU.
+pub(crate) fn without_qemu() -> Host {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Host {
         date: said_by("date", &["-u", "+%Y-%m-%d"]),
         processor: processor(&cpuinfo).unwrap_or("unknown").to_owned(),
         processors: thread::available_parallelism().map_or(1, NonZero::get),
         system: said_by("uname", &["-srm"]),
-        qemu: bench.qemu().version().to_string(),
-        acceleration: bench.decision().to_string(),
         load: [load(), String::new()],
+        ..Host::default()
     }
 }
 

@@ -8,8 +8,10 @@ use harness_runner::{
 };
 
 use super::{
+    aims,
     figures::{Figure, Figures, Host, LeastMemory, Repeats, Virtme, Workload},
     sample::Sample,
+    suite,
     whole::{Kept, words},
 };
 
@@ -18,6 +20,7 @@ pub(crate) fn render(figures: &Figures) -> String {
     let Figures { host, subject, .. } = figures;
     let sections = [
         opening(host, subject),
+        aims::section(&aims::all(figures)),
         commands(figures),
         repeats(&figures.repeats),
         phases(&figures.vms),
@@ -61,6 +64,16 @@ fn commands(figures: &Figures) -> String {
     let virtme = figures.virtme.as_ref();
     let name = virtme.map_or("virtme-ng", |virtme| &virtme.version);
     row(&mut text, &format!("{name}: the command `true`"), virtme.map(|virtme| &virtme.times));
+    for (kernel, took) in &figures.suite.units {
+        let what = format!("`cargo xtask run --kernel {kernel} --filter 'systemd/*' --fresh`");
+        row(&mut text, &what, took.as_ref());
+    }
+    let suite = &figures.suite;
+    row(&mut text, "`cargo xtask run --format json`; with stored outcomes", suite.warm.as_ref());
+    let what = format!("the same of {} copies of one scenario, on {kernel}", suite::MANY);
+    row(&mut text, &what, suite.many.as_ref());
+    row(&mut text, "`cargo xtask report --kernel all`", suite.report.as_ref());
+    row(&mut text, "`cargo xtask run --kernel all --image minimal --fresh`", suite.all_kernels.as_ref());
     text.push_str(&format!("\n{}\n", comparison(&figures.fresh, &figures.virtme)));
     text.push_str(HOW_COMMANDS);
     if let Ok(Virtme { version, remark, .. }) = &figures.virtme
@@ -74,7 +87,8 @@ fn commands(figures: &Figures) -> String {
 const HOW_COMMANDS: &str = "\n\
     - Whole processes, from their start to their end, cargo's own part included. Kernel, image and guest program are built.\n\
     - With `--fresh` a run ignores stored outcomes: it boots its VMs and makes all attempts.\n\
-    - The rows take turns, so other load on the machine affects all of them alike.\n\
+    - The first four rows take turns, so other load on the machine affects all of them alike; hyperfine times what needs no \
+      VM.\n\
     - All VMs boot the same kernel with the arguments it needs, the same memory and one processor. `vmtest` is \
       called as a library and gets our image, in a copy made beforehand, with our small agent in place of QEMU's but \
       without our init and our mount options; virtme-ng uses the host's root, as it always does.\n";
@@ -137,8 +151,11 @@ fn phases(vms: &Figure<Vec<VmTimes>>) -> String {
         }
         .unwrap_or_default();
     }
-    let _ =
-        writeln!(text, "\nVMs measured: {}, one at a time, each with all scenarios that may share a boot.", vms.len());
+    let _ = writeln!(
+        text,
+        "\nVMs measured: {}, one at a time, each with the quick scenarios: those that share a boot and make few attempts.",
+        vms.len()
+    );
     text
 }
 
@@ -165,22 +182,37 @@ fn costs(costs: &Figure<GuestCosts>) -> String {
         let _ = writeln!(text, "| proving the kernel's configuration (once a VM) | {} |", time(config as f64));
     }
     text.push_str(
-        "\n| what | attempts in one scenario | whole scenario | an attempt | guest program resident | its descriptors | \
-                   left in the guest |\n| --- | --: | --: | --: | --: | --: | --: |\n",
+        "\n| what | containers | attempts in one scenario | whole scenario | an attempt | guest program resident | its descriptors | \
+                   left in the guest |\n| --- | --: | --: | --: | --: | --: | --: | --: |\n",
     );
     costs.growth.iter().for_each(|growth| text.push_str(&growth_row(growth)));
     text.push_str(
-        "\nMeasured by the guest program itself (`bpf-token-guest bench`) in one VM. The scenarios have one container. An \
+        "\nMeasured by the guest program itself (`bpf-token-guest bench`) in one VM. The containers of a scenario have the same share of its attempts. An \
          attempt is made three times, by root, in the control container and for real, and includes its share of the \
          containers, of the record and of the search for leftovers; one that is denied also the search for its cause.\n",
     );
+    text.push_str(&plot(&costs.growth));
     text
+}
+
+/// Draws how the time of an attempt depends on how many there are, for a reader that shows Mermaid.
+fn plot(growth: &[Growth]) -> String {
+    let points: Vec<&Growth> =
+        growth.iter().filter(|growth| growth.call == "map_create" && growth.containers == 1).collect();
+    let list = |of: &dyn Fn(&Growth) -> String| points.iter().map(|growth| of(growth)).collect::<Vec<_>>().join(", ");
+    format!(
+        "\n```mermaid\nxychart-beta\n    title \"map_create in one container: time of an attempt\"\n    \
+         x-axis \"attempts in one scenario\" [{}]\n    y-axis \"µs\"\n    line [{}]\n```\n",
+        list(&|growth| growth.attempts.to_string()),
+        list(&|growth| format!("{:.0}", growth.micros_per_attempt)),
+    )
 }
 
 fn growth_row(growth: &Growth) -> String {
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
         growth.call,
+        growth.containers,
         growth.attempts,
         time(growth.micros as f64),
         time(growth.micros_per_attempt),
@@ -198,8 +230,10 @@ fn memory(subject: &Workload, figures: &Figures) -> String {
         Ok(None) => "not measured: /proc does not show it".to_owned(),
         Err(missing) => missing.to_string(),
     };
-    let _ =
-        writeln!(text, "| QEMU with all scenarios, the most ever resident (`VmHWM`, largest of all VMs) | {peak} |");
+    let _ = writeln!(
+        text,
+        "| QEMU with the quick scenarios, the most ever resident (`VmHWM`, largest of all VMs) | {peak} |"
+    );
     let used = figures.costs.as_ref().map(|costs| {
         let available = costs.growth.iter().map(|growth| growth.available_kib).min().unwrap_or_default();
         mib((u64::from(subject.memory_mib) * 1024).saturating_sub(available))
@@ -207,7 +241,7 @@ fn memory(subject: &Workload, figures: &Figures) -> String {
     let used = used.unwrap_or_else(|missing| missing.to_string());
     let _ = writeln!(
         text,
-        "| of its {} MiB, used by the guest after 1,000 attempts (all but `MemAvailable`) | {used} |",
+        "| of its {} MiB, used by the guest after the attempts above (all but `MemAvailable`) | {used} |",
         subject.memory_mib
     );
     text.push_str(&least_memory(&figures.least_memory));
@@ -215,7 +249,7 @@ fn memory(subject: &Workload, figures: &Figures) -> String {
 }
 
 fn least_memory(least: &Figure<LeastMemory>) -> String {
-    let what = "| the smallest `-m` with which all scenarios come out the same |";
+    let what = "| the smallest `-m` with which the quick scenarios come out the same |";
     match least {
         Err(missing) => format!("{what} {missing} |\n"),
         Ok(LeastMemory { passes, fails, failure }) => format!(

@@ -1,5 +1,5 @@
-//! Times the whole command as a user types it. Not with hyperfine, which would finish one row before the next, while rows
-//! take turns here; nor through xshell, which returns no exit code.
+//! Times whole commands as a user types them. Not with hyperfine where rows take turns, as it finishes one row before the
+//! next; nor through xshell, which returns no exit code.
 
 use std::{
     path::Path,
@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use harness_cli::exit;
-use harness_protocol::name::KernelName;
 
 use crate::steps;
 
@@ -24,15 +23,15 @@ pub(crate) enum Kept {
 
 /// Returns the words that a user types after `cargo`.
 pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
-    let mut words = vec!["xtask", "run", "--kernel", kernel];
+    let mut words = vec!["xtask", "run", "--kernel", kernel, "--image", super::IMAGE];
     words.extend((kept == Kept::Builds).then_some("--fresh"));
     words
 }
 
-/// Returns how long the command takes in the project's folder, cargo included.
-pub(crate) fn time(project: &Path, kernel: &KernelName, kept: Kept) -> Result<Duration> {
+/// Returns how long cargo takes with these words in the project's folder.
+pub(crate) fn time(project: &Path, words: &[&str]) -> Result<Duration> {
     let mut command = steps::cargo();
-    command.args(words(kernel.as_str(), kept)).current_dir(project).stdin(Stdio::null());
+    command.args(words).current_dir(project).stdin(Stdio::null());
     let start = Instant::now();
     let output = command.output().context("cannot run cargo")?;
     let took = start.elapsed();
@@ -40,7 +39,12 @@ pub(crate) fn time(project: &Path, kernel: &KernelName, kept: Kept) -> Result<Du
     match output.status.code() {
         Some(0) => Ok(took),
         Some(code) if code == i32::from(exit::DIFFERS) => Ok(took),
-        _ => bail!("cargo xtask run ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+        _ => bail!(
+            "cargo {} ended with {}: {}",
+            words.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        ),
     }
 }
 
@@ -50,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_a_fresh_run_is_told_to_be_fresh() {
-        assert_eq!(words("6.12", Kept::Outcomes).join(" "), "xtask run --kernel 6.12");
-        assert_eq!(words("6.12", Kept::Builds).join(" "), "xtask run --kernel 6.12 --fresh");
+        assert_eq!(words("6.12", Kept::Outcomes).join(" "), "xtask run --kernel 6.12 --image minimal");
+        assert_eq!(words("6.12", Kept::Builds).join(" "), "xtask run --kernel 6.12 --image minimal --fresh");
     }
 }

@@ -31,6 +31,9 @@ use super::{
 /// The image that the measurements use.
 pub(crate) const IMAGE: &str = "minimal";
 
+/// The most attempts of a scenario that counts as quick.
+pub(crate) const QUICK_ATTEMPTS: usize = 20;
+
 /// The text of each scenario's snapshot.
 pub(crate) type Texts = BTreeMap<ScenarioName, String>;
 
@@ -94,6 +97,20 @@ impl<'a> Scenarios<'a> {
             self.expanded.iter().filter(|scenario| scenario.isolation == Isolation::Shared).collect();
         let sessions = self.bench.sessions(&shared, memory_mib)?;
         sessions.into_iter().flat_map(|session| session.vms).next().context("no scenario shares a boot")
+    }
+
+    /// Keeps only the scenarios that share a boot and make few attempts.
+    pub(crate) fn quick(self) -> Self {
+        let is_quick = |scenario: &Expanded| {
+            let attempts: usize = scenario.plan.cases.iter().map(|case| case.attempts.len()).sum();
+            scenario.isolation == Isolation::Shared && scenario.plan.guard.is_none() && attempts <= QUICK_ATTEMPTS
+        };
+        Self { expanded: self.expanded.into_iter().filter(is_quick).collect(), ..self }
+    }
+
+    /// Runs all in VMs of the usual memory, without stored outcomes.
+    pub(crate) fn run(&self) -> Result<Texts> {
+        self.run_with(MEMORY_MIB)
     }
 
     /// Finds the least memory with which all scenarios give the same texts as with the usual memory.

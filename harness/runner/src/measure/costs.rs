@@ -29,17 +29,19 @@ pub struct GuestCosts {
     pub bare_container: f64,
     /// Creating and removing one container with everything that belongs to it.
     pub container: f64,
-    /// Scenarios of one container and an increasing number of attempts.
+    /// Scenarios with an increasing number of attempts, and of containers.
     pub growth: Vec<Growth>,
 }
 
-/// A scenario of one container and a number of attempts, each made three times: by root, in the control container and
-/// in the container.
+/// A scenario with a number of containers and attempts, each attempt made three times: by root, in the control container and
+/// in its own.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Growth {
     /// What was attempted: `map_create`, `prog_load`, or `denied` for a `map_create` whose cause was searched.
     pub call: String,
+    /// The number of containers, which have the same share of the attempts.
+    pub containers: usize,
     /// The number of attempts.
     pub attempts: usize,
     /// The time of the whole scenario.
@@ -81,7 +83,7 @@ mod tests {
         let message = read(share.path(), "the VM ended").unwrap_err().to_string();
         insta::assert_snapshot!(message, @r"the guest program reported no costs (the VM ended: EOF while parsing a value at line 1 column 0); it printed: cannot measure");
         let printed = r#"scenario growth
-            {"release":"6.12","btf_checksum":1,"config_checksum":null,"record_sync":2,"bare_map_create":0.5,"bare_prog_load":1.5,"bare_container":3.0,"container":4.0,"growth":[{"call":"map_create","attempts":10,"micros":20,"micros_per_attempt":2.0,"resident_kib":5,"descriptors":6,"available_kib":7}]}"#;
+            {"release":"6.12","btf_checksum":1,"config_checksum":null,"record_sync":2,"bare_map_create":0.5,"bare_prog_load":1.5,"bare_container":3.0,"container":4.0,"growth":[{"call":"map_create","containers":1,"attempts":10,"micros":20,"micros_per_attempt":2.0,"resident_kib":5,"descriptors":6,"available_kib":7}]}"#;
         fs::write(share.path().join(COSTS), printed).unwrap();
         let costs = read(share.path(), "").unwrap();
         assert_eq!((costs.growth[0].attempts, costs.container), (10, 4.0));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bench::figures::Missing;
+use crate::bench::figures::{Missing, Suite};
 
 fn sample(millis: &[u64]) -> Sample {
     Sample::of(millis.iter().copied().map(Duration::from_millis)).unwrap()
@@ -36,6 +36,13 @@ fn figures() -> Figures {
         vms: missing(),
         costs: missing(),
         least_memory: missing(),
+        suite: Suite {
+            units: vec![("6.12".parse().unwrap(), missing())],
+            warm: missing(),
+            many: missing(),
+            report: missing(),
+            all_kernels: missing(),
+        },
     }
 }
 
@@ -58,6 +65,7 @@ fn vm(agent: u64, peak: u64) -> VmTimes {
 fn costs() -> GuestCosts {
     let growth = |attempts, available_kib| Growth {
         call: "map_create".to_owned(),
+        containers: 1,
         attempts,
         micros: 1_500,
         micros_per_attempt: 150.4,
@@ -96,6 +104,13 @@ fn everything_that_was_measured_is_shown() {
         vms: Ok(vec![vm(900, 2048), vm(1100, 3072), vm(1000, 1024)]),
         costs: Ok(costs()),
         least_memory: Ok(LeastMemory { passes: 96, fails: 92, failure }),
+        suite: Suite {
+            units: vec![("6.12".parse().unwrap(), Ok(sample(&[130_000])))],
+            warm: Ok(sample(&[400, 600])),
+            many: Ok(sample(&[900])),
+            report: Ok(sample(&[2000])),
+            all_kernels: missing(),
+        },
         ..figures()
     };
     compare("measured", &render(&measured));
