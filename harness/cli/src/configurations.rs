@@ -41,7 +41,8 @@ pub(crate) fn read(sources: &Sources, from: Option<Frontend>, names: &Names<'_>)
     if let Some(why) = not_read(sources.get(0)).filter(|_| from.is_none()) {
         return Err(refused(why));
     }
-    let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unknown)?;
+    let unrecognized = || mentioned(sources.get(0)).map_or_else(unknown, refused);
+    let frontend = from.or_else(|| Frontend::detect(sources.get(0))).ok_or_else(unrecognized)?;
     let mut configurations = harness_frontend::read(frontend, sources, names).map_err(Wrong::input)?;
     configurations.retain(concerns_a_delegation);
     match mentioned(sources.get(0)).filter(|_| configurations.is_empty()) {

@@ -98,6 +98,9 @@ codes! {
     /// A value is a variable of a shell, or a placeholder of a template, whose text is not in the file. What depends on it is not
     /// judged: check the command or unit that results from it.
     ValueNotKnown = "value-not-known", Warning, "a value that is not in the file";
+    /// A file has a delegation that is judged, and another line that mentions one in a form that is not read, such as a unit in a
+    /// quoted string with `\n`, or an argument of `sed`. Check what results from it on its own.
+    NotRead = "not-read", Warning, "a delegation in a form that is not read";
     /// A mask of 32 ones, such as 0xffffffff, for `any`. A mask has 64 bits: whatever has number 32 or more is not delegated,
     /// such as the attach types of xdp and of tracing programs.
     NarrowMask = "narrow-mask", Warning, "a mask that leaves out bits 32 and up";

@@ -74,9 +74,9 @@ impl ConfigurationReport {
         self.findings.iter().any(|finding| finding.level == Level::Error)
     }
 
-    /// Whether a value is not in the file, so that a part of the configuration is not judged.
+    /// Whether a value is not in the file, or a line of it is not read, so that a part of the configuration is not judged.
     pub fn is_open(&self) -> bool {
-        self.configuration.as_ref().is_some_and(|configuration| !configuration.unknown.is_empty())
+        self.configuration.as_ref().is_some_and(|read| !read.unknown.is_empty() || read.unread.is_some())
     }
 
     /// Whether a kernel disagrees with the prediction.

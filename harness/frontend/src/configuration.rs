@@ -28,6 +28,8 @@ pub struct Configuration {
     pub problems: Vec<Rejection>,
     /// Values that the file does not have: variables of a shell, placeholders of a template.
     pub unknown: Vec<UnknownValue>,
+    /// A line of the same file that writes a delegation in a form that is not read.
+    pub unread: Option<Location>,
     /// Names that do not belong to an option any more because a comma ended it.
     pub cut_off: Vec<CutOff>,
     /// Comments that suppress findings.
@@ -206,6 +208,7 @@ impl Configuration {
             execution_context: ExecutionContext::default(),
             problems: Vec::new(),
             unknown: Vec::new(),
+            unread: None,
             cut_off: Vec::new(),
             suppressions: Vec::new(),
             written: Vec::new(),

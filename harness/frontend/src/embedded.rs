@@ -10,10 +10,11 @@ use crate::{
     entry::{Confidence, Entry, File},
     frontend::Frontend,
     instance::{self, Commands, Contents, INCUS, LXD},
+    kind,
     mount::{self, MOUNT},
     names::Names,
     shell::{self, Document},
-    source::{Source, Sources},
+    source::{Location, Source, Sources},
     suppression, systemd_run,
     text::{Text, has_placeholder, has_variable},
     unit,
@@ -73,6 +74,9 @@ fn is_script(file: &File<'_>) -> Option<Confidence> {
     is_one.then_some(Confidence::Word)
 }
 
+/// Commands that write what they are given somewhere else.
+const WRITERS: [&str; 5] = ["tee", "sed", "busctl", "set-property", "query"];
+
 /// The maximum number of scripts within scripts.
 const MOST_LEVELS: usize = 4;
 
@@ -124,6 +128,7 @@ impl Reader<'_> {
             self.found.push((instance::of_item(frontend, &item, self.source.label(), self.names), place));
         }
         self.found.sort_by_key(|(_, place)| place.start);
+        let unread = self.unread();
         let mut read = Configuration::new(SCRIPT, "");
         suppression::read(self.at, self.source.text(), suppression::Comments::Trailing, &mut read);
         let mut all = Vec::new();
@@ -134,7 +139,23 @@ impl Reader<'_> {
             configuration.problems.append(&mut read.problems);
             all.push(configuration);
         }
+        all.iter_mut().take(1).for_each(|first| first.unread.clone_from(&unread));
         all
+    }
+
+    /// Returns the first line that writes a delegation in a form that is not read: by a command, or in a string with escapes.
+    fn unread(&self) -> Option<Location> {
+        let text = self.source.text();
+        let is_read = |span: &Range<usize>| {
+            let overlaps = |place: &Range<usize>| span.start < place.end && place.start < span.end;
+            self.found.iter().any(|(_, place)| overlaps(place) && *place != (0..text.len()))
+        };
+        let writes = |line: &str| {
+            line.contains("\\n") || line.contains('>') || line.split_whitespace().any(|word| WRITERS.contains(&word))
+        };
+        let mut mentions = kind::mentions(text).map(|(_, span, _)| span);
+        let span = mentions.find(|span| writes(&text[span.clone()]) && !is_read(span))?;
+        Some(Location { source: self.at, span })
     }
 
     /// Reads a script that is a part of the file.
@@ -162,6 +183,12 @@ impl Reader<'_> {
             self.found.extend(Some(mount).filter(Configuration::says_something).map(|mount| (mount, place)));
         } else if let Some(run) = systemd_run::of_command(words, self.names) {
             self.found.push((run, place));
+        } else if let Some(line) = words.iter().find_map(|word| self.line_of(word)) {
+            self.found.push((line, place));
+        } else if let Some(document) = words.iter().find_map(|word| self.document_of(word)) {
+            let frontend = if instance::has_keys_of_lxd(&self.source.text()[document.clone()]) { LXD } else { INCUS };
+            // What is not YAML is not an instance, and may be anything.
+            let _ = self.yaml(frontend, document, level + 1);
         } else {
             self.commands.take(words);
             // `incus exec web -- mount …`
@@ -169,6 +196,21 @@ impl Reader<'_> {
                 self.command(&words[dashes + 1..], level + 1);
             }
         }
+    }
+
+    /// Reads a word that is a line of an fstab, as `echo` adds it to one.
+    fn line_of(&self, word: &Text) -> Option<Configuration> {
+        let is_line = word.as_str().contains("delegate_") && word.as_str().contains([' ', '\t']);
+        let fields = shell::commands_of(self.at, word).into_iter().next().filter(|_| is_line)?;
+        mount::of_fields(&fields, self.names)
+    }
+
+    /// Returns where a word is a JSON document with an instance, as `incus query --data` takes it; none if the shell changes it.
+    fn document_of(&self, word: &Text) -> Option<Range<usize>> {
+        let (text, span) = (word.as_str(), word.whole().span);
+        let has_keys = instance::has_keys_of_incus(text) || instance::has_keys_of_lxd(text);
+        let is_document = text.starts_with('{') && has_keys && self.source.text().get(span.clone()) == Some(text);
+        is_document.then_some(span)
     }
 
     /// Reads a document within a script: a unit, an instance, an fstab, or a script for another shell.

@@ -1,6 +1,8 @@
 //! Files whose delegation is not read: templates, files of other programs, and any that mention a delegation in a form that is
 //! not known here.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 use crate::{
@@ -33,7 +35,7 @@ pub enum NotRead {
     Properties,
     /// It mentions a delegation, but not in a form that is read.
     #[error(
-        "line {line} mentions `{word}`, but this kind of file is not read; give the unit, the instance's YAML or the command that results from it"
+        "line {line} mentions `{word}`, but not in a form that is read; give the unit, the instance's YAML or the command that results from it"
     )]
     Mentioned {
         /// The line, counted from 1.
@@ -149,11 +151,23 @@ fn placeholder_of_unit(text: &str) -> Option<NotRead> {
 
 /// Returns where a file mentions a delegation outside of comments; for files in which none was found.
 pub fn mentioned(source: &Source) -> Option<NotRead> {
-    let is_comment = |line: &&str| line.trim_start().starts_with(['#', ';']) || line.trim_start().starts_with("//");
-    let lines = source.text().lines().enumerate().filter(|(_, line)| !is_comment(line));
-    let mut found = lines.filter_map(|(at, line)| Some((at, WORDS.into_iter().find(|word| line.contains(word))?)));
-    let (at, word) = found.next()?;
-    Some(NotRead::Mentioned { line: at + 1, word })
+    mentions(source.text()).next().map(|(line, _, word)| NotRead::Mentioned { line, word })
+}
+
+/// The lines of a text, outside of comments, that mention a delegation: the number of each counted from 1, where it is, and the
+/// word.
+pub(crate) fn mentions(text: &str) -> impl Iterator<Item = (usize, Range<usize>, &'static str)> {
+    let is_comment = |line: &str| line.trim_start().starts_with(['#', ';']) || line.trim_start().starts_with("//");
+    let mut end = 0;
+    let lines = text.split_inclusive('\n').enumerate().map(move |(number, line)| {
+        let start = end;
+        end += line.len();
+        (number + 1, start..start + line.trim_end().len(), line)
+    });
+    lines.filter_map(move |(number, span, line)| {
+        let word = WORDS.into_iter().find(|word| line.contains(word)).filter(|_| !is_comment(line))?;
+        Some((number, span, word))
+    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub(super) fn check(input: &CheckInput<'_>, sources: &Sources) -> Vec<Finding> {
     }
     findings.extend(configuration.cut_off.iter().map(cut_off));
     findings.extend(configuration.unknown.iter().map(|unknown| unknown_value(configuration.frontend, unknown)));
+    findings.extend(configuration.unread.as_ref().map(unread));
     // A rejection of an element has a code of its own.
     let elements = configuration.delegated.iter().flatten().flat_map(|assignment| &assignment.elements);
     let unread = elements.filter(|element| element.read_as.is_none()).map(|element| &element.location);
@@ -95,6 +96,13 @@ fn unknown_value(frontend: Frontend, unknown: &UnknownValue) -> Finding {
                is not judged";
     let finding = Finding::new(Code::ValueNotKnown, message, why).at(Some(&unknown.location));
     finding.advice("check the command or the unit that results from it")
+}
+
+fn unread(location: &Location) -> Finding {
+    let message = "this line writes a delegation in a form that is not read, so it is not judged";
+    let why = "what a command writes elsewhere, and strings with escapes, are not followed";
+    let finding = Finding::new(Code::NotRead, message, why).at(Some(location));
+    finding.advice("check the unit, the instance's YAML or the command that results from it")
 }
 
 fn misread(problem: &Rejection) -> Finding {

@@ -185,7 +185,10 @@ impl Walker<'_> {
             }
             (_, key) => key,
         };
-        let is_script = OF_SCRIPTS.iter().any(|word| value.contains(word)) && value.contains([' ', '\n']);
+        let has_command = OF_SCRIPTS.iter().any(|word| value.contains(word)) && value.contains([' ', '\n']);
+        // The script of `sh -c` is read with the list that it is in.
+        let flag = |word: &Text| word.as_str().starts_with('-') && word.as_str().ends_with('c');
+        let is_script = has_command && (open.is_mapping || !open.words.last().is_some_and(flag));
         if let Some(unit) = unit_in(file, value, style, &span) {
             open.unit = Some((unit, key.as_ref().map(|(key, _)| key.clone()).unwrap_or_default()));
         } else if is_script && self.done.scripts.len() + self.done.joined.len() < MOST_PARTS {

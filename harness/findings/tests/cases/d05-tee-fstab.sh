@@ -1,0 +1,2 @@
+#!/bin/bash
+printf '%s\n' "bpffs /run/bpf bpf delegate_cmds=any 0 0" | sudo tee -a /etc/fstab
