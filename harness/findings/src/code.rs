@@ -160,6 +160,10 @@ codes! {
     /// The bpffs is mounted, but the processes cannot open it: a token needs its descriptor. As a warning: a filter of file systems
     /// refuses it, which takes effect on kernels with LSM programs.
     BpffsNotReachable = "bpffs-not-reachable", Error, "a bpffs that the processes cannot open";
+    /// `PrivateIPC=` or `IPCNamespacePath=` gives the unit an IPC namespace of the host's user namespace, while the mount namespace
+    /// belongs to the unit's own (`DelegateNamespaces=mnt`). systemd cannot mount that namespace's message queues there, and the
+    /// unit ends with status 226/NAMESPACE. With `DelegateNamespaces=mnt ipc` and `PrivateIPC=` it starts.
+    NamespaceNotDelegated = "namespace-not-delegated", Error, "an IPC namespace of the host's beside a delegated mount namespace";
     /// The system call filter refuses `bpf(2)`, with or without a token. As a note, where an object or the delegation has probes or
     /// tracepoints: it refuses `perf_event_open(2)`, which attaches them.
     SeccompRefusesBpf = "seccomp-refuses-bpf", Error, "a system call filter that refuses bpf(2)";

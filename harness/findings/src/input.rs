@@ -116,6 +116,7 @@ fn cannot_create_token(configuration: &Configuration) -> bool {
         // Its mounts are made in the container, where no option delegates.
         || configuration.frontend == LXC
         || context.hides_bpffs.iter().any(|hides| hides.is_certain)
+        || context.ipc_of_host.is_some()
 }
 
 /// Returns the capabilities of a configuration's processes in their user namespace: for root the bounding set, for anyone

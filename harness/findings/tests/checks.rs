@@ -90,6 +90,12 @@ fn the_container_has_to_be_able_to_make_a_token() {
     // The bounding set is at fault if the capability is ambient already.
     let bounded = format!("{own}CapabilityBoundingSet=CAP_NET_ADMIN\nUser=nobody\nAmbientCapabilities=CAP_BPF\n");
     assert_eq!(unit(&bounded), ["9 no-cap-bpf"]);
+    // The mqueue of a private IPC namespace is mounted with the mount namespace.
+    for own_ipc in ["PrivateIPC=yes", "IPCNamespacePath=/run/ipc"] {
+        assert_eq!(unit(&format!("{own}{own_ipc}\n")), ["9 namespace-not-delegated"]);
+    }
+    assert_eq!(unit(&format!("{own}PrivateIPC=yes\nPrivateIPC=no\n")), [""; 0]);
+    assert_eq!(unit(&format!("{own}PrivateIPC=yes\nDelegateNamespaces=ipc\n")), [""; 0]);
     // Nothing that is delegated is attached by perf_event_open(2).
     assert_eq!(unit(&format!("{own}SystemCallFilter=~perf_event_open\n")), [""; 0]);
     let probes = PLAIN.replace("SocketFilter", "SocketFilter,BPFProgTypeKprobe");

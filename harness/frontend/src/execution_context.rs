@@ -180,6 +180,8 @@ pub struct ExecutionContext {
     pub bpffs_copies: Vec<String>,
     /// Settings that keep the processes from opening the bpffs.
     pub hides_bpffs: Vec<HidesBpffs>,
+    /// The setting by which the unit has an IPC namespace of the host's user namespace beside a mount namespace of its own one.
+    pub ipc_of_host: Option<Location>,
 }
 
 /// The environment variable with the path of the bpffs for libbpf, and `=` (`bpf_object_open` in `tools/lib/bpf/libbpf.c`).
@@ -213,6 +215,7 @@ impl Default for ExecutionContext {
             token_path: None,
             bpffs_copies: Vec::new(),
             hides_bpffs: Vec::new(),
+            ipc_of_host: None,
         }
     }
 }

@@ -89,6 +89,7 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
     let on_all = |number: usize, is: fn(&Proved) -> bool| proved.iter().all(|of| is(&of[number]));
     let minimal = |number: &usize| on_all(*number, |one| matches!(one, Proved::Minimal { .. }));
     let agreed = |number: &usize| on_all(*number, Proved::agrees);
+    let on_one = |number: &usize| proved.iter().any(|of| matches!(of[*number], Proved::Minimal { .. }));
     let is_sized = |number: &usize| !entries[*number].named.object.sizes.is_empty();
     let all = 0..entries.len();
     let mut text = format!(
@@ -99,7 +100,7 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
          that not even root loads the object as it is: its program would change it first, or the kernel lacks its attach \
          target. Where a map has no size, because its program would set one, the least that a kernel takes is assumed. Written by `{NAME} caps --table`.\n\n{} objects were tried. All kernels proved a least grant for {} of \
          them; {} of these grants are exactly the computed one, or that with CAP_PERFMON added where only the verifier can \
-         tell. Sizes were assumed for {} objects, {} of which are proved.\n\n",
+         tell. Sizes were assumed for {} objects, of which {} are proved on at least one kernel.\n\n",
         counted.packages,
         counted.objects,
         counted.different,
@@ -108,7 +109,7 @@ fn page(entries: &[Entry], counted: &Counted, kernels: &[&KernelName], proved: &
         all.clone().filter(minimal).count(),
         all.clone().filter(agreed).count(),
         all.clone().filter(is_sized).count(),
-        all.clone().filter(is_sized).filter(minimal).count(),
+        all.filter(is_sized).filter(on_one).count(),
     );
     let heads: Vec<&str> = kernels.iter().map(|kernel| kernel.as_str()).collect();
     let _ = writeln!(

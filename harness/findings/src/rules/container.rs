@@ -1,7 +1,7 @@
 //! Whether a token can be created where the configuration puts its processes, whatever the kernel.
 
 use harness_frontend::{
-    BPFTOOL, Bpffs, Configuration,
+    BPFTOOL, Bpffs, Configuration, Location,
     execution_context::{HidesBpffs, SystemCall, User, UserNamespace},
     frontend::{ConfiguredObject, OptionDelivery},
 };
@@ -35,6 +35,7 @@ pub(super) fn check(input: &CheckInput<'_>) -> Vec<Finding> {
             .into_iter()
             .flatten()
             .chain(configuration.execution_context.hides_bpffs.iter().map(not_reachable))
+            .chain(configuration.execution_context.ipc_of_host.as_ref().map(ipc_of_host))
             .chain(refused_calls(input))
             .collect(),
     }
@@ -107,6 +108,16 @@ fn not_reachable(hides: &HidesBpffs) -> Finding {
     };
     let advice = if hides.is_certain { "leave out the path of the bpffs" } else { "allow `bpf`" };
     Finding::new(Code::BpffsNotReachable, message, why).of_level(level).at(Some(&hides.location)).advice(advice)
+}
+
+/// Reports an IPC namespace that keeps the unit from starting.
+fn ipc_of_host(location: &Location) -> Finding {
+    let message = "systemd does not start the unit: its IPC namespace belongs to the host's user namespace, its mount namespace does not";
+    let why = "systemd mounts the IPC namespace's message queues, which takes CAP_SYS_ADMIN in the user namespace that owns it \
+               (mqueue_init_fs_context in ipc/mqueue.c)";
+    Finding::new(Code::NamespaceNotDelegated, message, why)
+        .at(Some(location))
+        .advice("use PrivateIPC=, and add `ipc` to DelegateNamespaces=")
 }
 
 fn no_bpffs(configuration: &Configuration) -> Finding {

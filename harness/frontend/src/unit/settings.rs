@@ -30,11 +30,13 @@ pub const fn setting_of(kind: Kind) -> &'static str {
 }
 
 /// The settings that are checked, besides those of [`setting_of`].
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 21] = [
     "PrivateBPF",
     "PrivateUsers",
     "PrivateMounts",
     "PrivateNetwork",
+    "PrivateIPC",
+    "IPCNamespacePath",
     "NetworkNamespacePath",
     "DelegateNamespaces",
     "CapabilityBoundingSet",
@@ -53,7 +55,7 @@ const OTHERS: [&str; 19] = [
 ];
 
 /// Other settings of systemd that are similar to a checked one and would be taken for a misspelling of it.
-const SIMILAR: [&str; 2] = ["PrivateIPC", "PrivateTmp"];
+const SIMILAR: [&str; 1] = ["PrivateTmp"];
 
 /// Words that people write in place of the last part of a setting that delegates.
 const ABBREVIATED: [(&str, Kind); 11] = [
@@ -110,6 +112,8 @@ pub(crate) struct Settings<'a> {
     delegated: Option<Setting<BTreeSet<NamespaceType>>>,
     private_mounts: Option<Setting<bool>>,
     private_network: Setting<bool>,
+    private_ipc: Setting<bool>,
+    ipc_path: Option<Location>,
     network_path: Option<Location>,
     user: Option<Setting<String>>,
     dynamic_user: Setting<bool>,
@@ -133,6 +137,8 @@ impl<'a> Settings<'a> {
             delegated: None,
             private_mounts: None,
             private_network: Setting::default_of(false),
+            private_ipc: Setting::default_of(false),
+            ipc_path: None,
             network_path: None,
             user: None,
             dynamic_user: Setting::default_of(false),
@@ -188,6 +194,11 @@ impl<'a> Settings<'a> {
                 let new = self.boolean(key, value, whole);
                 set(&mut self.private_network, new);
             }
+            "PrivateIPC" => {
+                let new = self.boolean(key, value, whole);
+                set(&mut self.private_ipc, new);
+            }
+            "IPCNamespacePath" => self.ipc_path = (!said.is_empty()).then(|| whole.clone()),
             "NetworkNamespacePath" => self.network_path = (!said.is_empty()).then(|| whole.clone()),
             "DelegateNamespaces" => self.delegate_namespaces(value, whole),
             "CapabilityBoundingSet" | "AmbientCapabilities" => self.capabilities(key.as_str(), value, whole),
@@ -216,6 +227,11 @@ impl<'a> Settings<'a> {
             let (setting, is_certain) = ("RestrictFileSystems=", false);
             execution_context.hides_bpffs.push(HidesBpffs { location, setting, is_certain });
         }
+        if let Some(location) = self.user_namespace_path.clone().filter(|_| self.private_users.value) {
+            let message = "UserNamespacePath= with PrivateUsers=: systemd refuses the unit";
+            self.configuration.problem(location, Effect::Refused, message);
+        }
+        let execution_context = &mut self.configuration.execution_context;
         let path = self.user_namespace_path.take().map(|path| Setting::assigned(true, path));
         self.private_users = path.unwrap_or(self.private_users);
         execution_context.user_namespace = match (&self.private_users, &self.delegated) {
@@ -229,6 +245,11 @@ impl<'a> Settings<'a> {
             (Some(location), _) => Setting::assigned(Namespace::Own, location.clone()),
             (None, Setting { value, location }) => Setting { value: namespace(*value), location: location.clone() },
         };
+        let delegates = |of| self.delegated.as_ref().is_some_and(|delegated| delegated.value.contains(&of));
+        let has_own_ipc = self.private_ipc.value || self.ipc_path.is_some();
+        if has_own_ipc && delegates(NamespaceType::Mnt) && !delegates(NamespaceType::Ipc) {
+            execution_context.ipc_of_host = self.ipc_path.take().or(self.private_ipc.location.take());
+        }
         execution_context.delegated_namespaces = self.delegated.unwrap_or_else(|| Setting::default_of(BTreeSet::new()));
         execution_context.user = match (self.user, self.dynamic_user) {
             (_, Setting { value: true, location }) => Setting { value: User::Dynamic, location },

@@ -7,7 +7,7 @@ use harness_uapi::{capability, vocabulary::Kind};
 pub(crate) struct Case {
     /// Its name, such as `a12.service`.
     pub(crate) name: String,
-    /// Its files, by paths relative to a directory of units.
+    /// Its files, by paths relative to a directory of units, or to a root with two more, `etc/systemd/system` before `usr/lib/systemd/system`.
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
@@ -20,6 +20,12 @@ impl Case {
     fn verbatim(stem: &str, text: &[u8]) -> Self {
         let name = format!("{stem}.service");
         Self { files: vec![(name.clone(), text.to_owned())], name }
+    }
+
+    /// Puts the unit into a folder of units with less precedence than another.
+    fn below(mut self, folder: &str) -> Self {
+        self.files[0].0 = format!("{folder}/{}", self.name);
+        self
     }
 
     fn with(mut self, drop_in: &str, lines: &str) -> Self {
@@ -104,7 +110,7 @@ fn lists(names: &Names<'_>) -> Vec<String> {
 }
 
 /// Settings of the execution context.
-const CONTEXT: [&str; 26] = [
+const CONTEXT: [&str; 41] = [
     "PrivateBPF=no",
     "PrivateBPF=",
     "PrivateBPF=maybe",
@@ -131,6 +137,21 @@ const CONTEXT: [&str; 26] = [
     "SystemCallFilter=bpf:EPERM",
     "SystemCallFilter=~bpf:EPERM",
     "SystemCallFilter=~bpf:x",
+    "PrivateIPC=yes",
+    "PrivateIPC=sure",
+    "PrivateIPC=yes\nPrivateIPC=",
+    "IPCNamespacePath=/proc/1/ns/ipc",
+    "UserNamespacePath=/proc/1/ns/user",
+    "UserNamespacePath=/proc/1/ns/user\nUserNamespacePath=",
+    "PrivateUsers=yes\nUserNamespacePath=/run/users",
+    "PrivateUsersEx=self",
+    "RestrictFileSystems=ext4 tmpfs",
+    "RestrictFileSystems=~bpf",
+    "RestrictFileSystems=~bpf\nRestrictFileSystems=",
+    "RestrictFileSystems=ext4 bpf\nRestrictFileSystems=~bpf",
+    "RestrictFileSystems=~ext4 bpf\nRestrictFileSystems=bpf",
+    "RestrictFileSystems=@privileged-api",
+    "RestrictFileSystems=@common-block",
 ];
 
 /// Whole files.
@@ -169,5 +190,20 @@ fn drop_ins() -> Vec<Case> {
         case("d4")
             .with("d4.service.d/B.conf", "BPFDelegateMaps=any")
             .with("d4.service.d/a.conf", "BPFDelegateMaps=\n[x\nBPFDelegateMaps=any"),
+        case("d5")
+            .below("usr/lib/systemd/system")
+            .with("etc/systemd/system/d5.service.d/10.conf", "BPFDelegateMaps=BPFMapTypeArray"),
+        case("d6")
+            .below("usr/lib/systemd/system")
+            .with("usr/lib/systemd/system/d6.service.d/10.conf", "BPFDelegateMaps=BPFMapTypeArray")
+            .with("etc/systemd/system/d6.service.d/10.conf", "BPFDelegateMaps=BPFMapTypeRingbuf"),
+        case("d7")
+            .below("usr/lib/systemd/system")
+            .with("usr/lib/systemd/system/d7.service.d/20.conf", "BPFDelegateMaps=any")
+            .with("etc/systemd/system/d7.service.d/10.conf", "PrivateBPF=no"),
+        case("d8-x")
+            .below("usr/lib/systemd/system")
+            .with("etc/systemd/system/d8-.service.d/10.conf", "BPFDelegateMaps=any")
+            .with("usr/lib/systemd/system/d8-x.service.d/10.conf", "BPFDelegateMaps=BPFMapTypeArray"),
     ]
 }

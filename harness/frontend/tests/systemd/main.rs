@@ -82,6 +82,9 @@ fn warnings(systemd: &Systemd) -> Result<(), Failed> {
     for case in &cases {
         let (read, sources) = ours(case, &names);
         let warnings = systemd.verify(case)?;
+        if warnings.refuses && read.problems.iter().any(|problem| problem.effect == Effect::Refused) {
+            continue;
+        }
         let element =
             |location| read.delegated.iter().flatten().flat_map(|a| &a.elements).find(|e| e.location == location);
         let loud = read.problems.iter().filter(|problem| matches!(problem.effect, Effect::Ignored | Effect::Refused));

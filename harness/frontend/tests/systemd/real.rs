@@ -30,6 +30,13 @@ pub(crate) struct Warnings {
     pub(crate) words: Vec<String>,
     /// The files and lines of other warnings.
     pub(crate) lines: Vec<(String, usize)>,
+    /// Whether it refuses the unit for settings that exclude each other, which it says without a line.
+    pub(crate) refuses: bool,
+}
+
+/// Returns the folders of units below a folder, in systemd's order, before its own.
+fn unit_path(folder: &str) -> String {
+    format!("{folder}:{folder}/etc/systemd/system:{folder}/usr/lib/systemd/system:")
 }
 
 impl Systemd {
@@ -98,9 +105,9 @@ impl Systemd {
     /// Returns its warnings about a unit.
     pub(crate) fn verify(&self, case: &Case) -> Result<Warnings, String> {
         let (_folder, inside) = self.folder(&[case])?;
-        let unit = format!("{inside}/{}", case.name);
+        let unit = format!("{inside}/{}", case.files[0].0);
         let mut command = self.inside(&["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &unit]);
-        command.env("SYSTEMD_UNIT_PATH", format!("{inside}:")).env("SYSTEMD_LOG_LEVEL", "warning");
+        command.env("SYSTEMD_UNIT_PATH", unit_path(&inside)).env("SYSTEMD_LOG_LEVEL", "warning");
         Ok(warnings(&run(&mut command)?, &inside))
     }
 
@@ -116,7 +123,7 @@ impl Systemd {
         let manager =
             "exec chroot --userspec=65534:65534 \"$ROOT\" /usr/lib/systemd/systemd --test --system --unit=all.target";
         let mut command = self.unshared(&format!("{MOUNTS}\n{manager}"), &self.root);
-        command.env("SYSTEMD_UNIT_PATH", format!("{inside}:")).env("SYSTEMD_LOG_LEVEL", "info");
+        command.env("SYSTEMD_UNIT_PATH", unit_path(&inside)).env("SYSTEMD_LOG_LEVEL", "info");
         let output = run(&mut command)?;
         let dumped = units(&String::from_utf8_lossy(&output.stdout));
         if dumped.is_empty() {
@@ -162,6 +169,7 @@ fn run(command: &mut Command) -> Result<Output, String> {
 fn warnings(output: &Output, inside: &str) -> Warnings {
     let mut warnings = Warnings::default();
     for line in String::from_utf8_lossy(&output.stderr).lines() {
+        warnings.refuses |= line.ends_with(". Refusing.");
         if let Some(word) = line.strip_prefix("Unknown BPF delegate option, ignoring: ") {
             warnings.words.push(word.to_owned());
         } else if let Some((file, rest)) =
