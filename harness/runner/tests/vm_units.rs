@@ -112,10 +112,12 @@ fn hangs(built: &Built) {
 
 fn does_not_start(built: &Built) {
     let late: &[(&str, &str)] = &[("ExecStartPre", "/usr/bin/busybox sleep 3600"), ("TimeoutStartSec", "2")];
-    let units_of_it: [&[(&str, &str)]; 3] = [late, &[("User", "nobody-has-this-name")], &[]];
+    // systemd loads no service with two programs.
+    let bad: &[(&str, &str)] = &[("ExecStart", "/usr/bin/busybox true")];
+    let units_of_it: [&[(&str, &str)]; 4] = [late, &[("User", "nobody-has-this-name")], bad, &[]];
     let session = run(built, vec![scenario("does-not-start", ENOUGH, &units_of_it)]);
     let ended: Vec<_> = units(&session.outcomes[0]).iter().map(end).collect();
-    let expected = [(false, "timeout", "0"), (false, "exit-code", "217"), SUCCESS];
+    let expected = [(false, "timeout", "0"), (false, "exit-code", "217"), (false, "bad-setting", "0"), SUCCESS];
     assert_eq!(ended, expected, "{:?}", session.outcomes[0].units);
 }
 

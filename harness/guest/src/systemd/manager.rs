@@ -28,6 +28,12 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const PEER: &str = "org.freedesktop.DBus.Peer";
+
+/// The length of a connection's first message, which is more than systemd reads along with the end of the authentication
+/// (`bus_socket_read_auth`, `src/libsystemd/sd-bus/bus-socket.c`). It would not look at a message that it has read whole
+/// then, until more comes.
+const GREETING: usize = 1024;
 
 /// The errors of a connection, which are no answers (`dbus/dbus-protocol.h`).
 const NO_ANSWERS: [&str; 5] = [
@@ -116,8 +122,11 @@ impl ManagedUnit {
             Manager::System => SYSTEM_SOCKET,
             Manager::User => USER_SOCKET,
         };
-        let channel = Channel::open_private(&format!("unix:path={socket}"));
-        let channel = channel.map_err(|source| ManagerError::Unreachable { socket, source })?;
+        let unreachable = |source| ManagerError::Unreachable { socket, source };
+        let channel = Channel::open_private(&format!("unix:path={socket}")).map_err(unreachable)?;
+        let mut greeting = Message::call_with_args(DESTINATION, "/", PEER, "Ping", (" ".repeat(GREETING),));
+        greeting.set_no_reply(true);
+        channel.send(greeting).map_err(|()| unreachable(dbus::Error::new_failed("no memory for a message")))?;
         Ok(Self { channel, name, path: None, state: State::default() })
     }
 
