@@ -53,7 +53,8 @@ Examples:
   cargo xtask bench --quick --check           fails if something has become much slower
   cargo xtask bench guard                     measures what the guard costs, on both default kernels
 
-Exit codes: 0 measured; 1 --check found something slower; 2 no such kernel; 3 the harness, QEMU or a build failed."
+Exit codes: 0 measured; 1 --check found something slower; 2 no such kernel; 3 the harness, QEMU or a
+build failed."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
