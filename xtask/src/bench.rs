@@ -205,7 +205,7 @@ fn take_turns(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, run
     let task = resources.progress().task("bench", Unit::Things("rounds"), Some(runs.into()));
     // The first run may compile, and reads files that are not yet in the page cache.
     let time = |kept| whole::time(root, &whole::words(kernel.as_str(), kept));
-    time(Kept::Builds)?;
+    time(Kept::Outcomes)?;
     let program = figure(VirtmeNg::prepare(args.vng.as_deref(), &scenarios.bench));
     let (mut fresh, mut warm, mut vmtest, mut virtme) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut texts = Vec::new();

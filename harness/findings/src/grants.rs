@@ -154,10 +154,22 @@ pub const STATEMENTS: &[Statement] = &[
     Statement {
         reach: Reach::Beyond,
         words: "watch functions or system calls of the whole kernel, for every process on the machine",
-        scenarios: &["libbpf/attached-fentry"],
+        scenarios: &["libbpf/attached-fentry", "links/kprobe-multi"],
         weight: 40,
-        when: "tracing loads for functions, or raw_tracepoint",
-        holds: |held| held.loads("tracing", &FUNCTIONS) || held.loads("raw_tracepoint", &[]),
+        when: "tracing loads for functions, raw_tracepoint loads, or kprobe for many functions",
+        holds: |held| {
+            held.loads("tracing", &FUNCTIONS)
+                || held.loads("raw_tracepoint", &[])
+                || held.loads("kprobe", &["trace_kprobe_multi", "trace_kprobe_session"])
+        },
+    },
+    Statement {
+        reach: Reach::Beyond,
+        words: "list the maps of the whole machine by an iterator",
+        scenarios: &["links/iterator-over-maps"],
+        weight: 10,
+        when: "tracing loads for trace_iter",
+        holds: |held| held.loads("tracing", &["trace_iter"]),
     },
     Statement {
         reach: Reach::Beyond,
