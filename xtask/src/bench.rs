@@ -45,11 +45,12 @@ use workload::{IMAGE, Scenarios};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-It takes about a quarter of an hour under software emulation and needs an otherwise idle machine.
+Each run of the whole suite takes about four minutes under software emulation. It needs an otherwise
+idle machine.
 
 Examples:
   cargo xtask bench
-  cargo xtask bench --quick --kernel 7.3      prints rougher figures within a few minutes
+  cargo xtask bench --runs 1 --quick          prints rougher figures sooner
   cargo xtask bench --quick --check           fails if something has become much slower
   cargo xtask bench guard                     measures what the guard costs, on both default kernels
 
@@ -142,6 +143,15 @@ fn remember(args: &Args, resources: &Resources, figures: &Figures) -> Result<Exi
     let slower = if args.check { history.slower(&entry) } else { Vec::new() };
     slower.iter().for_each(|slower| eprintln!("slower: {slower}"));
     Ok(if slower.is_empty() { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
+}
+
+/// Returns the kernels with these names, or the default ones if none is named.
+fn kernels(resources: &Resources, names: &[String]) -> Result<Vec<KernelName>> {
+    let kernels = match names {
+        [] => resources.default_kernels(),
+        _ => resources.kernels(names.iter().map(String::as_str)),
+    };
+    kernels.map_err(Wrong::input)
 }
 
 fn kernel(args: &Args, resources: &Resources) -> Result<KernelName> {

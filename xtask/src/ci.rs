@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::{cache::Cache, host::Purpose, kernel, progress::Progress};
+use harness_builder::{cache::Cache, host::Purpose, progress::Progress};
 use harness_cli::{Context, exit::Wrong, pin_options::PinOptions, screen::print, setup::Installation};
 use harness_protocol::name::KernelName;
 use harness_runner::{preparation::prepare_host, resources::Resources, store::Freshness};
@@ -87,7 +87,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (start, mut tally) = (Instant::now(), Tally::default());
-    let built = kernels_are_built(context)?;
     // Even the lints compile C libraries.
     let mut purposes = Purpose::ALL.to_vec();
     purposes.extend((!args.quick).then_some(Purpose::Fuzzing));
@@ -101,6 +100,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         test::units(&mut tally)?;
         return test::close(&tally, context);
     }
+    // Not before the host has the compiler, whose version is part of what a build is known by.
+    let built = kernels_are_built(context)?;
     fuzz::all(context.project()?.root(), &mut tally)?;
     test::all(context, Freshness::ThisRun, args.installation.mode(), args.pins.pins(), &mut tally)?;
     check(&LATE, &mut tally)?;
@@ -112,8 +113,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 
 fn kernels_are_built(context: &Context) -> Result<bool> {
     let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
-    let is_built =
-        |kernel| -> Result<bool> { Ok(kernel::find_built(&resources.manifest(kernel)?, resources.cache())?.is_some()) };
+    let is_built = |kernel| -> Result<bool> { Ok(resources.built_kernel(kernel)?.is_some()) };
     resources.default_kernels()?.iter().try_fold(true, |all, kernel| Ok(all && is_built(kernel)?))
 }
 

@@ -322,6 +322,14 @@ impl Resources {
         Ok(Some(guard::build(self.project.root(), &self.cache, &self.progress)?))
     }
 
+    /// Returns a kernel if it is built.
+    ///
+    /// # Errors
+    /// [`ResourcesError`] if there is no such kernel, if its manifest is invalid, or if the cache cannot be read.
+    pub fn built_kernel(&self, kernel: &KernelName) -> Result<Option<kernel::Kernel>, ResourcesError> {
+        Ok(kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?)
+    }
+
     /// Returns the manifest of a kernel, with the pins that its build has.
     ///
     /// # Errors

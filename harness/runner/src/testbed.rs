@@ -66,7 +66,8 @@ impl Resources {
     /// [`ResourcesError::NotBuilt`] if something is not built, with the command that builds it.
     pub fn built(&self, kernel: &KernelName, image: &ImageName) -> Result<Testbed<'_>, ResourcesError> {
         let missing = |what: String, command: String| ResourcesError::NotBuilt { what, command };
-        let kernel = kernel::find_built(&self.kernels.kernel(kernel)?, &self.cache)?
+        let kernel = self
+            .built_kernel(kernel)?
             .ok_or_else(|| missing(format!("kernel {kernel}"), format!("kernel build {kernel}")))?;
         let image = image::find_built(&self.images.get(image.as_str())?, &self.cache)?
             .ok_or_else(|| missing(format!("image {image}"), format!("image build {image}")))?;

@@ -3,8 +3,6 @@
 mod built;
 
 use std::{
-    io,
-    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -14,10 +12,7 @@ use harness_protocol::{
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan::{Actor, Attempt, Call, Case, ExpectedKernel, FORMAT, Plan, Sabotage, Scenario, Token},
 };
-use harness_runner::{
-    session::{self, Deadlines, MachineKind, QemuMachine, RunFolder, Session, SessionError},
-    vm,
-};
+use harness_runner::{session::Session, vm};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 use built::Built;
@@ -47,18 +42,6 @@ fn main() -> ExitCode {
         trial("a_kernel_other_than_the_expected_one_is_refused", wrong_kernel),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
-
-impl Built {
-    fn run(&self, plan: &Plan) -> Result<Session, SessionError> {
-        let folder = RunFolder::create(&self.runs).unwrap();
-        let spec = self.spec().unwrap();
-        let deadlines = Deadlines::of(spec.accel);
-        let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
-        let (program, machine_kind) = (self.image.guest_command(), MachineKind::Own);
-        let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &|_| Ok(()) };
-        session::run(plan, &machine, &folder, deadlines, &mut |_| {})
-    }
 }
 
 fn scenario(name: &str, deadline_ms: u64, call: Call) -> Scenario {

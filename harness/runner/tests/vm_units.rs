@@ -2,7 +2,7 @@
 
 mod built;
 
-use std::{io, path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use harness_protocol::{
     outcome::{ScenarioEnd, ScenarioOutcome, UnitFact},
@@ -10,10 +10,7 @@ use harness_protocol::{
         Actor, Assignment, Attempt, Call, Case, Container, ExpectedKernel, FORMAT, Manager, Plan, Scenario, Token, Unit,
     },
 };
-use harness_runner::{
-    session::{self, Deadlines, MachineKind, QemuMachine, RunFolder, Session},
-    vm,
-};
+use harness_runner::{session::Session, vm};
 use libtest_mimic::{Arguments, Trial};
 
 use built::Built;
@@ -43,14 +40,8 @@ fn main() -> ExitCode {
 
 /// Runs scenarios in VMs with systemd.
 fn run(built: &Built, scenarios: Vec<Scenario>) -> Session {
-    let folder = RunFolder::create(&built.runs).unwrap();
-    let spec = built.spec().unwrap();
-    let deadlines = Deadlines::of(spec.accel);
-    let make_root = |into: &Path| built.image.private_copy(&built.guest, into).map(drop).map_err(io::Error::other);
-    let (program, machine_kind) = (built.image.guest_command(), MachineKind::Own);
-    let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &|_| Ok(()) };
     let plan = Plan { format: FORMAT, kernel: ExpectedKernel::default(), marks_console: true, guard: None, scenarios };
-    session::run(&plan, &machine, &folder, deadlines, &mut |_| {}).unwrap()
+    built.run(&plan).unwrap()
 }
 
 /// A scenario whose containers are units with these assignments, and each makes an attempt.

@@ -14,18 +14,18 @@ pub(crate) struct Aim {
     /// Its name in the history.
     pub(crate) name: String,
     /// What it is, for a reader.
-    pub(crate) what: String,
+    what: String,
     /// What it was when the aim was set, on the same kind of machine.
-    pub(crate) before: &'static str,
-    pub(crate) most: f64,
-    pub(crate) unit: Unit,
-    pub(crate) now: Figure<f64>,
+    before: &'static str,
+    most: f64,
+    unit: Unit,
+    now: Figure<f64>,
     /// Why the aim is missed, if it is.
-    pub(crate) reason: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+enum Unit {
     Seconds,
     Times,
 }
@@ -40,77 +40,60 @@ impl Unit {
     }
 }
 
+impl Aim {
+    /// An aim of at most so many seconds.
+    pub(crate) fn seconds(
+        name: &str,
+        what: impl Into<String>,
+        before: &'static str,
+        most: f64,
+        now: Figure<f64>,
+    ) -> Self {
+        Self { name: name.to_owned(), what: what.into(), before, most, unit: Unit::Seconds, now, reason: "" }
+    }
+
+    /// Says why the aim is missed, if it is.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+}
+
 /// Returns all aims, each with its figure.
 pub(crate) fn all(figures: &Figures) -> Vec<Aim> {
     let Figures { vms, costs, suite, .. } = figures;
-    let mut aims: Vec<Aim> = suite.units.iter().map(|(kernel, took)| units(kernel.as_str(), took)).collect();
-    let hello = vms.clone().map(|vms| Sample::of(vms.iter().filter_map(|vm| vm.hello)));
-    aims.push(Aim {
-        name: "boot".to_owned(),
-        what: "a VM, from its start to the guest's first record".to_owned(),
-        before: "1.7 s",
-        most: 1.0,
-        unit: Unit::Seconds,
-        now: hello.and_then(|sample| {
-            sample.map(|sample| sample.median().as_secs_f64()).ok_or_else(|| Missing("no VM said hello".to_owned()))
-        }),
-        reason: "QEMU starts an uncompressed kernel by PVH with five devices; what remains is the kernel's own start, \
-                 under emulation, and the guest agent that `vmtest` needs, with its 9p root",
+    let units = suite.units.iter().map(|(kernel, took)| {
+        let what = format!("the units of systemd on {kernel}, fresh");
+        Aim::seconds(&format!("units-{kernel}"), what, "250 to 400 s", 60.0, median(took))
     });
-    aims.push(Aim {
-        name: "warm".to_owned(),
-        what: "`cargo xtask run --format json` with nothing to do, two kernels, fastest".to_owned(),
-        before: "1.3 to 2 s",
-        most: 0.5,
-        unit: Unit::Seconds,
-        now: suite.warm.as_ref().map(|sample| sample.fastest().as_secs_f64()).map_err(Missing::clone),
-        reason: "cargo itself takes a third of it to see that nothing has changed",
+    let hello = vms.clone().and_then(|vms| {
+        let sample = Sample::of(vms.iter().filter_map(|vm| vm.hello));
+        sample.map(|sample| sample.median().as_secs_f64()).ok_or_else(|| Missing("no VM said hello".to_owned()))
     });
-    aims.push(Aim {
-        name: "report-all".to_owned(),
-        what: "`cargo xtask report --kernel all`, median".to_owned(),
-        before: "25 s",
-        most: 3.0,
-        unit: Unit::Seconds,
-        now: median(&suite.report),
-        reason: "",
+    let fastest = suite.warm.as_ref().map(|sample| sample.fastest().as_secs_f64()).map_err(Missing::clone);
+    let per_call = costs.as_ref().map_err(Missing::clone).and_then(|costs| {
+        let found = costs.growth.iter().find(|growth| growth.attempts == 1_000 && growth.call == "map_create");
+        let growth = found.ok_or_else(|| Missing("no such scenario was measured".to_owned()))?;
+        Ok(growth.micros_per_attempt / (3.0 * costs.bare_map_create))
     });
-    aims.push(Aim {
-        name: "attempt".to_owned(),
-        what: "an attempt among 1,000, against a bare loop of the same three calls".to_owned(),
-        before: "8 times",
-        most: 2.0,
-        unit: Unit::Times,
-        now: costs.as_ref().map_err(Missing::clone).and_then(|costs| {
-            let found = costs.growth.iter().find(|growth| growth.attempts == 1_000 && growth.call == "map_create");
-            let growth = found.ok_or_else(|| Missing("no such scenario was measured".to_owned()))?;
-            Ok(growth.micros_per_attempt / (3.0 * costs.bare_map_create))
-        }),
-        reason: "beside its calls an attempt costs its line of the record, on a folder of the host, and its share of the \
-                 messages to three executors",
-    });
-    aims.push(Aim {
-        name: "all-kernels".to_owned(),
-        what: "the minimal image's scenarios on all kernels, fresh".to_owned(),
-        before: "21 min",
-        most: 480.0,
-        unit: Unit::Seconds,
-        now: median(&suite.all_kernels),
-        reason: "",
-    });
-    aims
-}
-
-fn units(kernel: &str, took: &Figure<Sample>) -> Aim {
-    Aim {
-        name: format!("units-{kernel}"),
-        what: format!("the units of systemd on {kernel}, fresh"),
-        before: "250 to 400 s",
-        most: 60.0,
-        unit: Unit::Seconds,
-        now: median(took),
-        reason: "",
-    }
+    let attempt = "an attempt among 1,000, against a bare loop of the same three calls";
+    let warm = "`cargo xtask run --format json` with nothing to do, two kernels, fastest";
+    let others = [
+        Aim::seconds("boot", "a VM, from its start to the guest's first record", "1.7 s", 1.0, hello),
+        Aim::seconds("warm", warm, "1.3 to 2 s", 0.5, fastest),
+        Aim::seconds("report-all", "`cargo xtask report --kernel all`, median", "25 s", 3.0, median(&suite.report)),
+        Aim { unit: Unit::Times, ..Aim::seconds("attempt", attempt, "8 times", 2.0, per_call) }.because(
+            "beside its calls an attempt costs its line of the record, on a folder of the host, and its share of the \
+             messages to three executors",
+        ),
+        Aim::seconds(
+            "all-kernels",
+            "the minimal image's scenarios on all kernels, fresh",
+            "21 min",
+            480.0,
+            median(&suite.all_kernels),
+        ),
+    ];
+    units.chain(others).collect()
 }
 
 fn median(sample: &Figure<Sample>) -> Figure<f64> {

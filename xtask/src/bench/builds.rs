@@ -4,13 +4,13 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use harness_builder::{kernel, progress::Progress};
+use harness_builder::progress::Progress;
 use harness_cli::Context;
 use harness_protocol::name::KernelName;
 use harness_runner::{resources::Resources, store::Freshness};
 
 use super::{
-    aims::{self, Aim, Unit},
+    aims::{self, Aim},
     figures::{Figure, Missing},
     history::{self, History},
     host, section,
@@ -61,8 +61,7 @@ pub(super) fn text(resources: &Resources) -> Result<String> {
 /// Returns how long the kernel in the cache took to build, and how many objects were compiled.
 fn built(resources: &Resources, kernel: &KernelName) -> Figure<(Duration, u64)> {
     let built = || -> Result<(Duration, u64)> {
-        let built = kernel::find_built(&resources.manifest(kernel)?, resources.cache())?;
-        let record = built.context("the kernel is not built")?.record;
+        let record = resources.built_kernel(kernel)?.context("the kernel is not built")?.record;
         Ok((Duration::try_from_secs_f64(record.seconds)?, record.objects_compiled))
     };
     super::figure(built())
@@ -70,38 +69,24 @@ fn built(resources: &Resources, kernel: &KernelName) -> Figure<(Duration, u64)> 
 
 fn build(kernel: &KernelName, built: Figure<(Duration, u64)>) -> Aim {
     let objects = built.as_ref().map_or(String::new(), |(_, objects)| format!(" ({objects} objects)"));
-    Aim {
-        name: format!("build-{kernel}"),
-        what: format!("building kernel {kernel}{objects}"),
-        before: "12 and 14 min",
-        most: 480.0,
-        unit: Unit::Seconds,
-        now: built.map(|(took, _)| took.as_secs_f64()),
-        reason: "",
-    }
+    let what = format!("building kernel {kernel}{objects}");
+    let now = built.map(|(took, _)| took.as_secs_f64());
+    Aim::seconds(&format!("build-{kernel}"), what, "12 and 14 min", 480.0, now)
 }
 
 fn of_ci(last: impl Fn(&str) -> Option<(f64, String)>) -> Vec<Aim> {
-    let aim = |name: &str, what: &str, before, minutes: f64, reason| {
-        let last = last(name);
-        Aim {
-            name: name.to_owned(),
-            what: match &last {
-                Some((_, date)) => format!("{what}, on {date}"),
-                None => what.to_owned(),
-            },
-            before,
-            most: minutes * 60.0,
-            unit: Unit::Seconds,
-            now: last.map(|(seconds, _)| seconds).ok_or_else(|| Missing("it has not passed here".to_owned())),
-            reason,
-        }
+    let aim = |name: &str, what: &str, before, minutes: f64| {
+        let (on, now) = match last(name) {
+            Some((seconds, date)) => (format!(", on {date}"), Ok(seconds)),
+            None => (String::new(), Err(Missing("it has not passed here".to_owned()))),
+        };
+        Aim::seconds(name, format!("{what}{on}"), before, minutes * 60.0, now).because(
+            "the workspace is compiled for tests, lints, documentation and fuzzing, and each VM test boots its own",
+        )
     };
-    const REASON: &str =
-        "the workspace is compiled for tests, lints, documentation and fuzzing, and each VM test boots its own";
     vec![
-        aim(history::CI_CACHED, "`.ci/run` with kernels cached", "22 min 26 s", 15.0, REASON),
-        aim(history::CI_CLEAN, "`.ci/run` from an empty cache", "not measured", 60.0, REASON),
+        aim(history::CI_CACHED, "`.ci/run` with kernels cached", "22 min 26 s", 15.0),
+        aim(history::CI_CLEAN, "`.ci/run` from an empty cache", "not measured", 60.0),
     ]
 }
 

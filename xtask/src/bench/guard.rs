@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
-use harness_cli::{Context, candidates, exit::Wrong, setup::Installation};
+use harness_cli::{Context, candidates, setup::Installation};
 use harness_protocol::name::{Environment, KernelName};
 use harness_runner::{
     measure::{Bench, Flood, GuardCosts, Turns},
@@ -59,12 +59,8 @@ struct Measured {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?.with_guard(None, true);
-    let kernels = match args.kernel.is_empty() {
-        true => resources.default_kernels(),
-        false => resources.kernels(args.kernel.iter().map(String::as_str)),
-    };
     let mut all = Vec::new();
-    for kernel in kernels.map_err(Wrong::input)? {
+    for kernel in super::kernels(&resources, &args.kernel)? {
         all.push(
             measure(&resources, kernel.clone(), args.installation.mode())
                 .with_context(|| format!("kernel {kernel}"))?,

@@ -8,10 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use harness_cli::exit;
 use serde::Deserialize;
 
-use super::sample::Sample;
+use super::{sample::Sample, whole};
 use crate::steps;
 
 /// What it exports of one command, in seconds (`--export-json` in hyperfine(1)).
@@ -26,8 +25,7 @@ struct Timed {
     exit_codes: Vec<Option<i32>>,
 }
 
-/// Returns how long cargo takes with these words in the project's folder, after one run that is not counted. Verdicts that
-/// differ take the same time, so they are no failure.
+/// Returns how long cargo takes with these words in the project's folder, after one run that is not counted.
 pub(crate) fn time(project: &Path, words: &[&str], runs: u32) -> Result<Sample> {
     let folder = tempfile::tempdir().context("cannot make a folder for hyperfine")?;
     let export = folder.path().join("times.json");
@@ -53,8 +51,7 @@ pub(crate) fn time(project: &Path, words: &[&str], runs: u32) -> Result<Sample> 
 fn sample(text: &str) -> Result<Sample> {
     let export: Export = serde_json::from_str(text).context("hyperfine wrote no times")?;
     let Some(Timed { times, exit_codes }) = export.results.first() else { bail!("hyperfine timed nothing") };
-    let good = [Some(0), Some(i32::from(exit::DIFFERS))];
-    if let Some(code) = exit_codes.iter().find(|code| !good.contains(code)) {
+    if let Some(code) = exit_codes.iter().find(|code| !whole::is_whole(**code)) {
         bail!("the command ended with {}", code.map_or("a signal".to_owned(), |code| format!("code {code}")));
     }
     let times = times.iter().map(|seconds| Duration::try_from_secs_f64(*seconds)).collect::<Result<Vec<_>, _>>()?;

@@ -63,13 +63,9 @@ struct Repeated {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
-    let kernels = match args.kernel.is_empty() {
-        true => resources.default_kernels(),
-        false => resources.kernels(args.kernel.iter().map(String::as_str)),
-    };
     let before = host::load();
     let mut all = Vec::new();
-    for kernel in kernels.map_err(Wrong::input)? {
+    for kernel in super::kernels(&resources, &args.kernel)? {
         let repeated = repeat(&resources, &kernel, args).with_context(|| format!("kernel {kernel}"))?;
         all.push(repeated);
     }

@@ -35,17 +35,16 @@ pub(crate) fn time(project: &Path, words: &[&str]) -> Result<Duration> {
     let start = Instant::now();
     let output = command.output().context("cannot run cargo")?;
     let took = start.elapsed();
-    // Verdicts that differ take the same time.
-    match output.status.code() {
-        Some(0) => Ok(took),
-        Some(code) if code == i32::from(exit::DIFFERS) => Ok(took),
-        _ => bail!(
-            "cargo {} ended with {}: {}",
-            words.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ),
+    if !is_whole(output.status.code()) {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("cargo {} ended with {}: {}", words.join(" "), output.status, errors.trim());
     }
+    Ok(took)
+}
+
+/// Whether a command with this exit code did everything: verdicts that differ take the same time.
+pub(crate) fn is_whole(code: Option<i32>) -> bool {
+    matches!(code, Some(0)) || code == Some(i32::from(exit::DIFFERS))
 }
 
 #[cfg(test)]

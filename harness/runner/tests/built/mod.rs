@@ -4,6 +4,7 @@
 
 use std::{
     error::Error,
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,10 +17,12 @@ use harness_builder::{
     progress::Progress,
     project::Project,
 };
+use harness_protocol::plan::Plan;
 use harness_runner::{
     accel,
     qemu::Qemu,
     resources::Resources,
+    session::{self, Deadlines, MachineKind, QemuMachine, RunFolder, Session, SessionError},
     store::Freshness,
     vm::{Vm, VmEnd, VmEvent, VmSpec},
 };
@@ -103,6 +106,18 @@ impl Built {
             share: PathBuf::new(),
             command: String::new(),
         })
+    }
+
+    /// Runs a plan as a run does, in VMs with this image.
+    #[allow(dead_code, reason = "not every test program has plans")]
+    pub(crate) fn run(&self, plan: &Plan) -> Result<Session, SessionError> {
+        let folder = RunFolder::create(&self.runs).unwrap();
+        let spec = self.spec().unwrap();
+        let deadlines = Deadlines::of(spec.accel);
+        let make_root = |into: &Path| self.image.private_copy(&self.guest, into).map(drop).map_err(io::Error::other);
+        let (program, machine_kind) = (self.image.guest_command(), MachineKind::Own);
+        let machine = QemuMachine { spec, program, machine_kind, make_root: &make_root, fill_share: &|_| Ok(()) };
+        session::run(plan, &machine, &folder, deadlines, &mut |_| {})
     }
 
     fn find(image: &str) -> Result<Self, Box<dyn Error>> {
