@@ -1,6 +1,7 @@
 //! Where results go: one format to standard output, and any others to files.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +38,14 @@ pub(crate) struct OutputOptions {
     /// Also write the Markdown matrix to this file
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+
+    /// Also write one HTML page to this file, which loads nothing
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Also write a static web site to this folder: the page, and one page per operation
+    #[arg(long, value_name = "FOLDER")]
+    site: Option<PathBuf>,
 }
 
 /// A format of results.
@@ -52,6 +61,8 @@ pub(crate) enum Format {
     Ktap,
     /// Matrix with one column per kernel (and image), then everything that differs from its snapshot
     Markdown,
+    /// One HTML page: matrix, verdicts, and what operations need on each kernel
+    Html,
 }
 
 /// The rows of the Markdown matrix.
@@ -77,6 +88,7 @@ impl From<By> for report::By {
 pub(crate) struct Delivery {
     printed: Format,
     files: Vec<(Format, PathBuf)>,
+    site: Option<PathBuf>,
     by: report::By,
 }
 
@@ -85,6 +97,10 @@ impl OutputOptions {
     pub(crate) fn resolve(&self) -> Result<Delivery> {
         let delivery = self.delivery().map_err(Wrong::input)?;
         delivery.files.iter().try_for_each(|(_, path)| atomic_write::check(path))?;
+        if let Some(folder) = &delivery.site {
+            make_folder(folder)?;
+            atomic_write::check(&folder.join("index.html"))?;
+        }
         Ok(delivery)
     }
 
@@ -94,6 +110,7 @@ impl OutputOptions {
             (Format::Ktap, &self.ktap),
             (Format::Json, &self.json),
             (Format::Markdown, &self.markdown),
+            (Format::Html, &self.html),
         ];
         let mut printed = self.format;
         let mut files: Vec<(Format, PathBuf)> = Vec::new();
@@ -109,7 +126,7 @@ impl OutputOptions {
                 files.push((format, path.clone()));
             }
         }
-        Ok(Delivery { printed: printed.unwrap_or(Format::Human), files, by: self.by.into() })
+        Ok(Delivery { printed: printed.unwrap_or(Format::Human), files, site: self.site.clone(), by: self.by.into() })
     }
 }
 
@@ -129,7 +146,8 @@ impl Delivery {
         let printed = self.text(self.printed, results, took).and_then(|text| screen::print(&text));
         let write = |(format, path): &(Format, PathBuf)| atomic_write::write(path, &self.text(*format, results, took)?);
         let written: Vec<Result<()>> = self.files.iter().map(write).collect();
-        std::iter::once(printed).chain(written).collect()
+        let site = self.site.iter().map(|folder| write_site(folder, results));
+        std::iter::once(printed).chain(written).chain(site).collect()
     }
 
     /// Returns the Markdown matrix, for a step summary.
@@ -144,8 +162,23 @@ impl Delivery {
             Format::Junit => report::junit(results).context("cannot write the results as JUnit XML")?,
             Format::Ktap => report::ktap(results),
             Format::Markdown => report::markdown(results, self.by),
+            Format::Html => report::html(results),
         })
     }
+}
+
+/// Writes all pages of the site; what else is in the folder stays.
+fn write_site(folder: &Path, results: &Results) -> Result<()> {
+    report::site(results).iter().try_for_each(|page| {
+        let path = folder.join(&page.path);
+        path.parent().map_or(Ok(()), make_folder)?;
+        atomic_write::write(&path, &page.text)
+    })
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    let advice = || format!("cannot make the folder {}; name one in a writable directory", folder.display());
+    fs::create_dir_all(folder).with_context(advice)
 }
 
 fn table(results: &Results, took: Option<Duration>) -> String {
@@ -162,7 +195,15 @@ mod tests {
     use super::*;
 
     fn outputs() -> OutputOptions {
-        OutputOptions { format: None, by: By::Scenario, junit: None, ktap: None, json: None, markdown: None }
+        OutputOptions {
+            format: None,
+            by: By::Scenario,
+            junit: None,
+            ktap: None,
+            json: None,
+            markdown: None,
+            html: None,
+        }
     }
 
     fn dash() -> Option<PathBuf> {

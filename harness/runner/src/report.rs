@@ -4,7 +4,7 @@ mod counts;
 pub mod difference;
 mod failure_group;
 pub mod github;
-mod guest_text;
+mod html;
 mod json;
 mod junit;
 mod ktap;
@@ -27,6 +27,8 @@ use harness_verdict::judgement::{Judgement, Row};
 
 pub use counts::{Counts, counted};
 use guest_text::harmless;
+use harness_page::harmless as guest_text;
+pub use html::{Page, html, site};
 pub use json::{FORMAT, json_lines, results_schema};
 pub use junit::junit;
 pub use ktap::ktap;
@@ -408,7 +410,7 @@ mod tests {
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
         let results = vec![result("6.12", swept(denied()), None)];
-        let results = Results { guard: None, environments: vec![], results };
+        let results = Results { guard: None, environments: vec![], results, explanations: Default::default() };
         let text = json_lines(&results).unwrap();
         let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));

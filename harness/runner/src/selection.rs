@@ -13,7 +13,10 @@ use harness_builder::{
 use harness_planner::checked::Checked;
 use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
 use harness_scenario::similar::similar_scenarios;
-use harness_snapshot::reasons::Complaint;
+use harness_snapshot::{
+    owner::{Lineage, Owner},
+    reasons::{Complaint, Explanation, OwnSnapshots},
+};
 use thiserror::Error;
 
 use crate::{
@@ -280,16 +283,35 @@ impl Selection {
     /// Returns a report's contents: these results and the environments.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read.
-    pub fn report(&self, results: Vec<ScenarioResult>) -> Result<Results, StoreError> {
-        let label = |environment: Environment| {
+    /// [`SelectionError`] if the store or the scenarios' folder cannot be read.
+    pub fn report(&self, results: Vec<ScenarioResult>) -> Result<Results, SelectionError> {
+        let mut explanations = BTreeMap::new();
+        let own = self.runner.suite().own_snapshots()?;
+        let mut label = |environment: Environment| {
             let identity = self.identity(&environment)?;
+            if let Some(identity) = &identity {
+                explanations.extend(self.explanations(&identity.lineage, &own));
+            }
             let release = identity.as_ref().map(|identity| identity.release().to_owned());
             let replaced = identity.map(|identity| identity.replaced().clone()).unwrap_or_default();
             Ok(EnvironmentLabel { environment, release, replaced })
         };
-        let environments = self.environments().into_iter().map(label).collect::<Result<_, StoreError>>()?;
-        Ok(Results { guard: self.resources.run_guard, environments, results })
+        let environments = self.environments().into_iter().map(&mut label).collect::<Result<_, SelectionError>>()?;
+        Ok(Results { guard: self.resources.run_guard, environments, results, explanations })
+    }
+
+    /// Returns the recorded reasons of the snapshots that apply to an environment and not to every one.
+    fn explanations(
+        &self,
+        lineage: &Lineage,
+        own: &OwnSnapshots,
+    ) -> BTreeMap<(ScenarioName, Environment), Vec<Explanation>> {
+        let of = |scenario: &ScenarioName, held: &BTreeSet<Owner>| {
+            let owner = lineage.owners().find(|owner| held.contains(owner))?;
+            let known = self.runner.reasons().of(scenario, &owner);
+            (!known.is_empty()).then(|| ((scenario.clone(), lineage.environment.clone()), known))
+        };
+        own.iter().filter_map(|(scenario, held)| of(scenario, held)).collect()
     }
 
     fn testbed(&self, environment: &Environment) -> Result<Testbed<'_>, ResourcesError> {

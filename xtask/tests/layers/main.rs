@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("harness-init", 0),
     ("harness-diagnostics", 0),
     ("harness-fixtures", 0),
+    ("harness-page", 0),
     ("harness-program", 0),
     ("harness-protocol", 0),
     ("harness-guest", 1),

@@ -318,7 +318,8 @@ mod tests {
     fn a_kernel_without_results_is_named() {
         let label =
             EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
-        let results = Results { guard: None, environments: vec![label], results: vec![] };
+        let results =
+            Results { guard: None, environments: vec![label], results: vec![], explanations: Default::default() };
         let text = json_lines(&results).unwrap();
         insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"
         {"kind":"start","format":3,"harness":"VERSION","images":["minimal"],"kernels":[{"name":"7.3"}]}

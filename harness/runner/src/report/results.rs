@@ -1,7 +1,10 @@
 //! The contents of a report: the results of a run and the environments they belong to.
 
+use std::collections::BTreeMap;
+
 use harness_builder::pins::Repinned;
-use harness_protocol::name::{Environment, ImageName, KernelName};
+use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
+use harness_snapshot::reasons::Explanation;
 
 use super::{Counts, Naming, ScenarioResult};
 use crate::{guard::RunGuard, identity::ReplacedPins};
@@ -38,6 +41,8 @@ pub struct Results {
     pub environments: Vec<EnvironmentLabel>,
     /// The results; those of one scenario are adjacent.
     pub results: Vec<ScenarioResult>,
+    /// The recorded reasons of the snapshots that are not every environment's.
+    pub explanations: BTreeMap<(ScenarioName, Environment), Vec<Explanation>>,
 }
 
 impl Results {

@@ -216,14 +216,17 @@ fn short(row: &Row) -> String {
     })
 }
 
-struct Line<'a> {
-    title: String,
-    cells: Vec<Option<&'a Row>>,
+/// One attempt in several environments.
+pub(super) struct Line<'a> {
+    /// The attempt, with its case.
+    pub(super) title: String,
+    /// Its row in each environment.
+    pub(super) cells: Vec<Option<&'a Row>>,
 }
 
 /// Puts rows of different environments on one line if they are the same attempt of the same case. A matrix over the
 /// names that a kernel knows has different cases on different kernels.
-fn align<'a>(columns: &[(String, &'a ScenarioResult)]) -> Vec<Line<'a>> {
+pub(super) fn align<'a>(columns: &[(String, &'a ScenarioResult)]) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
     let mut indices: HashMap<(&str, usize, &str), usize> = HashMap::new();
     for (column, (_, result)) in columns.iter().enumerate() {

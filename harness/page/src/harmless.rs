@@ -4,7 +4,7 @@
 //! that reads the output.
 
 /// Replaces characters that must not be printed; line breaks stay.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let shown: String = text.chars().map(|c| if c == '\n' { c } else { shown(c) }).collect();
     let mut safe = String::with_capacity(shown.len());
     for line in shown.split_inclusive('\n') {
@@ -19,7 +19,7 @@ pub(super) fn harmless(text: &str) -> String {
 }
 
 /// As [`harmless`], and joins the lines into one.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     harmless(text).replace('\n', " ")
 }
 
@@ -33,7 +33,7 @@ fn shown(c: char) -> char {
 
 /// Returns whether a character ends a line or changes the direction of text, so that a reader sees something other than
 /// what is there.
-pub(super) fn is_invisible_control(c: char) -> bool {
+pub fn is_invisible_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
