@@ -7,6 +7,7 @@ mod build;
 mod built;
 pub mod catalogue;
 mod error;
+mod forecast;
 pub mod fragment;
 mod key;
 pub mod manifest;
@@ -28,6 +29,7 @@ use std::{
 pub use built::{DEFAULT_ARGS, Kernel};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use error::KernelError;
+pub use forecast::Forecast;
 pub use manifest::{Manifest, ManifestError};
 pub use prebuilt::PrebuiltError;
 pub use record::{Damage, Record};

@@ -84,6 +84,14 @@ impl Progress {
         }
     }
 
+    /// Prints something else to the terminal, without the bars in its way.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.output {
+            Output::Bars(bars) => bars.suspend(print),
+            Output::Silent | Output::Lines(_) => print(),
+        }
+    }
+
     /// Starts a task. Without a `total`, only the count is shown.
     pub fn task(&self, label: &str, unit: Unit, total: Option<u64>) -> Task {
         let bar = match &self.output {

@@ -26,6 +26,7 @@ pub mod screen;
 pub mod selection;
 pub mod setup;
 mod validate;
+mod view;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -51,7 +50,7 @@ pub(crate) struct OutputOptions {
 /// A format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Table with one column per kernel, and image if there are several
+    /// Text: a line for each scenario, and a table of what differs, with one column per kernel, and image if there are several
     Human,
     /// One JSON object per line, described in docs/results.md
     Json,
@@ -141,10 +140,11 @@ impl Delivery {
         self.printed == Format::Human
     }
 
-    /// Prints and writes the results. If one destination cannot be written, the others still are.
-    pub(crate) fn deliver(&self, results: &Results, took: Option<Duration>) -> Result<()> {
-        let printed = self.text(self.printed, results, took).and_then(|text| screen::print(&text));
-        let write = |(format, path): &(Format, PathBuf)| atomic_write::write(path, &self.text(*format, results, took)?);
+    /// Prints and writes the results; text for people is given. If one destination cannot be written, the others still are.
+    pub(crate) fn deliver(&self, results: &Results, for_people: impl FnOnce() -> Result<String>) -> Result<()> {
+        let text = if self.is_for_people() { for_people() } else { self.text(self.printed, results) };
+        let printed = text.and_then(|text| screen::print(&text));
+        let write = |(format, path): &(Format, PathBuf)| atomic_write::write(path, &self.text(*format, results)?);
         let written: Vec<Result<()>> = self.files.iter().map(write).collect();
         let site = self.site.iter().map(|folder| write_site(folder, results));
         std::iter::once(printed).chain(written).chain(site).collect()
@@ -155,9 +155,11 @@ impl Delivery {
         report::markdown(results, self.by)
     }
 
-    fn text(&self, format: Format, results: &Results, took: Option<Duration>) -> Result<String> {
+    /// Returns the text of a format for programs.
+    fn text(&self, format: Format, results: &Results) -> Result<String> {
         Ok(match format {
-            Format::Human => table(results, took),
+            // It is only printed, and never a file.
+            Format::Human => String::new(),
             Format::Json => report::json_lines(results).context("cannot write the results as JSON")?,
             Format::Junit => report::junit(results).context("cannot write the results as JUnit XML")?,
             Format::Ktap => report::ktap(results),
@@ -179,15 +181,6 @@ fn write_site(folder: &Path, results: &Results) -> Result<()> {
 fn make_folder(folder: &Path) -> Result<()> {
     let advice = || format!("cannot make the folder {}; name one in a writable directory", folder.display());
     fs::create_dir_all(folder).with_context(advice)
-}
-
-fn table(results: &Results, took: Option<Duration>) -> String {
-    let environments: Vec<_> = results.environments.iter().map(|label| label.environment.clone()).collect();
-    let table = report::table(&environments, &results.results, screen::width());
-    let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
-    let replaced: String = results.replaced_pins().iter().map(|line| format!("{line}\n")).collect();
-    let guard = results.guard_line().map(|line| format!("{line}\n")).unwrap_or_default();
-    format!("{table}{replaced}{guard}{}{took}\n", results.counts().sentence())
 }
 
 #[cfg(test)]

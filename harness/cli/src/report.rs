@@ -13,12 +13,14 @@ use crate::{
     output::OutputOptions,
     run,
     selection::{self, GuardOption, Selectors},
+    view::{View, ViewOptions},
 };
 
 /// Show results of earlier runs in any format, without building or booting anything
 #[derive(Debug, ClapArgs)]
 #[command(
     mut_arg("kernel", |arg| arg.help("Kernels to report on, by name or glob; `all` selects every kernel with a manifest [default: those marked as default in their manifests]")),
+    mut_arg("verbose", |arg| arg.hide(true)),
     mut_arg("fresh", |arg| arg.hide(true)),
     mut_arg("jobs", |arg| arg.hide(true)),
     mut_arg("yes", |arg| arg.hide(true)),
@@ -45,6 +47,9 @@ pub struct Args {
     guard: GuardOption,
 
     #[command(flatten)]
+    view: ViewOptions,
+
+    #[command(flatten)]
     outputs: OutputOptions,
 }
 
@@ -57,5 +62,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
-    run::conclude(&selection, &delivery, selection.known_results()?, None)
+    let view = View::of(&selection, args.view.all());
+    run::conclude(&selection, &delivery, selection.known_results()?, |results| view.rest(results, None, None))
 }

@@ -31,6 +31,10 @@ pub struct Selectors {
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::kernels())]
     kernel: Vec<String>,
 
+    /// Take a distribution's build of the same release in place of each kernel that would be compiled: verdicts in minutes
+    #[arg(long)]
+    prebuilt: bool,
+
     #[command(flatten)]
     scope: Scope,
 }
@@ -41,6 +45,13 @@ pub(crate) struct GuardOption {
     /// Run everything under a guard that records every bpf(2) call; no verdict may change
     #[arg(long, value_enum, value_name = "MODE")]
     guard: Option<GuardChoice>,
+}
+
+impl GuardOption {
+    /// Whether all scenarios run under a guard.
+    pub(crate) fn is_given(self) -> bool {
+        self.guard.is_some()
+    }
 }
 
 /// A guard that scenarios are under.
@@ -58,9 +69,9 @@ pub struct Scope {
     #[arg(long, value_name = "NAME", num_args = 1.., add = candidates::images())]
     image: Vec<String>,
 
-    /// Select only scenarios whose name matches; `*` also matches `/`
-    #[arg(long, value_name = "GLOB", default_value = "*", add = candidates::scenarios())]
-    filter: String,
+    /// Select only scenarios whose name matches; `*` also matches `/`. May be repeated: one match is enough [default: all]
+    #[arg(long, value_name = "GLOB", add = candidates::scenarios())]
+    filter: Vec<String>,
 
     /// Directory of scenario files to use instead of the project's
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
@@ -92,12 +103,37 @@ impl Selectors {
         self.scope.installation.assumes_yes()
     }
 
+    /// Returns the options that select the same results again, each after a blank.
+    pub(crate) fn words(&self, guard: GuardOption) -> String {
+        let Scope { image, filter, scenarios, .. } = &self.scope;
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |option: &str, values: &[String]| {
+            words.extend((!values.is_empty()).then(|| option.to_owned()));
+            words.extend(values.iter().map(|value| quoted(value)));
+        };
+        add("--kernel", &self.kernel);
+        add("--image", image);
+        filter.iter().for_each(|filter| add("--filter", std::slice::from_ref(filter)));
+        scenarios.iter().for_each(|folder| add("--scenarios", &[folder.display().to_string()]));
+        guard
+            .guard
+            .iter()
+            .filter_map(ValueEnum::to_possible_value)
+            .for_each(|mode| add("--guard", &[mode.get_name().to_owned()]));
+        words.extend(self.prebuilt.then(|| "--prebuilt".to_owned()));
+        words.iter().map(|word| format!(" {word}")).collect()
+    }
+
     /// Finds and checks everything that is named, so that a typo is reported before anything is built.
     ///
     /// # Errors
     /// If something named does not exist or is wrong.
     pub fn resolve(&self, context: &Context, progress: Progress) -> Result<Selection> {
-        self.scope.resolve(context, &self.kernel, progress)
+        let mut selection = self.scope.resolve(context, &self.kernel, progress)?;
+        if self.prebuilt {
+            selection.kernels = selection.resources.prebuilt(&selection.kernels).map_err(Wrong::input)?;
+        }
+        Ok(selection)
     }
 
     /// As [`Self::resolve`], with all scenarios under a guard, if the option is given.
@@ -137,11 +173,21 @@ impl Scope {
         let resources = resources.with_jobs(self.jobs.unwrap_or_default()).with_pins(self.pins.pins());
         let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
         let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
-        let names = runner.suite().select(&self.filter).map_err(Wrong::input)?;
+        let names = runner.suite().select_any(&self.filter).map_err(Wrong::input)?;
         let scenarios = runner.check(&names).map_err(Wrong::input)?;
         let resources = resources.with_guard(None, scenarios.iter().any(Checked::has_guard));
-        let (filter, mode) = (self.filter.clone(), self.installation.mode());
-        Ok(Selection { runner, resources, kernels, images, default_images, all_images, scenarios, filter, mode })
+        let (filters, mode) = (self.filter.clone(), self.installation.mode());
+        Ok(Selection { runner, resources, kernels, images, default_images, all_images, scenarios, filters, mode })
+    }
+}
+
+/// Returns a word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -171,14 +217,15 @@ ones are reported.";
 pub fn nothing(selection: &Selection) -> ExitCode {
     let suite = selection.runner.suite();
     let similar: Vec<&str> = selection.similar().into_iter().map(ScenarioName::as_str).collect();
-    let text = why_nothing(suite.folder(), suite.names().count(), &selection.filter, &similar);
+    let text = why_nothing(suite.folder(), suite.names().count(), &selection.filters, &similar);
     eprintln!("error: {text}");
     exit::NOTHING_SELECTED.into()
 }
 
-/// Explains why a filter selects none of the scenarios in a folder, of which there are `all`.
-fn why_nothing(folder: &Path, all: usize, filter: &str, similar: &[&str]) -> String {
+/// Explains why filters select none of the scenarios in a folder, of which there are `all`.
+fn why_nothing(folder: &Path, all: usize, filters: &[String], similar: &[&str]) -> String {
     let folder = folder.display();
+    let filter = filters.join("` or `");
     match (all, similar) {
         (0, _) => format!("{folder} has no scenario files"),
         (_, []) => format!("no scenario in {folder} matches `{filter}`; `--filter '*'` selects all {all}"),
@@ -213,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_folder_without_scenarios_is_not_blamed_on_the_filter() {
-        let why = |all, similar: &[&str]| why_nothing(Path::new("mine"), all, "maps/x", similar);
+        let why = |all, similar: &[&str]| why_nothing(Path::new("mine"), all, &["maps/x".to_owned()], similar);
         insta::assert_snapshot!(why(0, &[]), @"mine has no scenario files");
         insta::assert_snapshot!(why(7, &[]), @"no scenario in mine matches `maps/x`; `--filter '*'` selects all 7");
         insta::assert_snapshot!(why(7, &["maps/y"]), @"no scenario in mine matches `maps/x`; did you mean maps/y?");

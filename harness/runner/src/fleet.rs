@@ -30,7 +30,7 @@ use crate::{
 use decision::{Decision, decide};
 use progress_line::ProgressLine;
 use request::RequestState;
-pub use request::{Fulfilled, Read, RunRequest};
+pub use request::{Fulfilled, Read, RunRequest, Show};
 use request_run::RequestRun;
 
 /// Memory of a VM besides its guest's, in MiB: QEMU itself, its translated code and the worker process. Under
@@ -110,6 +110,7 @@ impl Fleet {
                 }
             }
         }
+        states.iter().filter(|_| !queue.is_empty()).for_each(RequestState::show_known);
         self.work_off(queue, &runs.iter().map(|(_, run)| run).collect::<Vec<_>>());
         for (index, run) in runs {
             errors[index] = run.error();
@@ -194,7 +195,7 @@ fn state_of<'a, T>(resources: &'a Resources, request: &'a RunRequest<'_, T>) -> 
         testbed.kernel_name(),
         &testbed.identity.artefacts,
         &request.wanted,
-        &*request.read,
+        (&*request.read, &*request.show),
     )
 }
 

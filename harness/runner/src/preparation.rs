@@ -4,11 +4,15 @@ use std::env;
 
 use harness_builder::{
     host::{self, HostError, Mode, Purpose},
+    kernel::Forecast,
     progress::Progress,
 };
 use harness_protocol::name::Environment;
 
-use crate::{qemu::QEMU_VARIABLE, resources::Resources};
+use crate::{
+    qemu::QEMU_VARIABLE,
+    resources::{Resources, ResourcesError},
+};
 
 /// Makes sure that the host has what `purposes` need.
 ///
@@ -22,13 +26,31 @@ pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Re
     host::ensure(&wanted, mode, progress)
 }
 
-/// Makes sure that the host has what it needs to boot these environments, and to build what is missing of them.
+/// Makes sure that the host has what it needs to boot these environments, and to build what is missing of them. Says how long
+/// it will take if a kernel has to be compiled.
 ///
 /// # Errors
 /// [`HostError`] if something is missing that may not or cannot be installed.
 pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mode) -> Result<(), HostError> {
     let all_built =
         environments.iter().all(|environment| resources.built(&environment.kernel, &environment.image).is_ok());
-    let purposes: &[Purpose] = if all_built { &[Purpose::Vm] } else { &Purpose::ALL };
-    prepare_host(purposes, mode, resources.progress())
+    if all_built {
+        return prepare_host(&[Purpose::Vm], mode, resources.progress());
+    }
+    let forecast = forecast(resources, environments);
+    let mut purposes = Purpose::ALL.to_vec();
+    if matches!(forecast, Ok(None)) {
+        purposes.retain(|purpose| *purpose != Purpose::Kernel);
+    }
+    prepare_host(&purposes, mode, resources.progress())?;
+    if let Ok(Some(forecast)) = forecast {
+        resources.progress().note(&forecast.describe());
+    }
+    Ok(())
+}
+
+/// Returns which kernels of these environments have to be compiled. What cannot be read is reported when it is built.
+fn forecast(resources: &Resources, environments: &[Environment]) -> Result<Option<Forecast>, ResourcesError> {
+    let manifests = environments.iter().map(|environment| resources.kernels.kernel(&environment.kernel));
+    Ok(Forecast::of(&manifests.collect::<Result<Vec<_>, _>>()?, &resources.cache)?)
 }

@@ -1,5 +1,6 @@
 //! Scenario results as reports for people and for programs. Each report format is a function of the results.
 
+pub mod brief;
 mod counts;
 pub mod difference;
 mod failure_group;
@@ -38,7 +39,7 @@ pub use naming::Naming;
 pub use omission::{Omission, omissions};
 pub use reference::keys;
 pub use results::{EnvironmentLabel, HARNESS, Results};
-pub use table::table;
+pub use table::{blocks, omitted, table};
 
 /// One scenario in one environment, judged and compared with its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

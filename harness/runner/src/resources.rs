@@ -8,7 +8,7 @@ use harness_builder::{
     },
     image::{self, Image, ImageError},
     initramfs::InitramfsError,
-    kernel::{self, KernelError, running},
+    kernel::{self, KernelError, manifest::Source, running},
     objects::{self, Objects, ObjectsError},
     pins::{self, Pins},
     progress::Progress,
@@ -71,6 +71,12 @@ pub enum ResourcesError {
         /// The output of `uname -r`.
         release: String,
     },
+    /// No prebuilt kernel can take the place of one that is compiled.
+    #[error(
+        "no prebuilt kernel takes the place of kernel {0}; leave out `--prebuilt`, or name one with `prebuilt` in \
+         kernels/{0}.toml"
+    )]
+    NoPrebuilt(KernelName),
     /// A kernel lacks options that an image needs.
     #[error(
         "image {image} needs options that kernel {kernel} was built without: {}; use another kernel, or add them to a \
@@ -204,6 +210,31 @@ impl Resources {
     /// [`ResourcesError::Kernels`] if a manifest is invalid.
     pub fn default_kernels(&self) -> Result<Vec<KernelName>, ResourcesError> {
         Ok(self.kernels.defaults()?.into_iter().map(|manifest| manifest.name).collect())
+    }
+
+    /// Returns these kernels, each that would be compiled replaced by the prebuilt one that its manifest names, without
+    /// duplicates.
+    ///
+    /// # Errors
+    /// [`ResourcesError::Kernels`] if a manifest is invalid, and [`ResourcesError::NoPrebuilt`] if one names none.
+    pub fn prebuilt(&self, kernels: &[KernelName]) -> Result<Vec<KernelName>, ResourcesError> {
+        let mut found: Vec<KernelName> = Vec::new();
+        for kernel in kernels {
+            let quick = if kernel.as_str() == running::NAME { kernel.clone() } else { self.prebuilt_for(kernel)? };
+            if !found.contains(&quick) {
+                found.push(quick);
+            }
+        }
+        Ok(found)
+    }
+
+    fn prebuilt_for(&self, kernel: &KernelName) -> Result<KernelName, ResourcesError> {
+        let manifest = self.kernels.kernel(kernel)?;
+        match (manifest.source, manifest.prebuilt) {
+            (Source::Prebuilt(_), _) => Ok(manifest.name),
+            (_, Some(prebuilt)) => Ok(prebuilt),
+            (_, None) => Err(ResourcesError::NoPrebuilt(manifest.name)),
+        }
     }
 
     /// Returns the images with these names, without duplicates; `all` selects every one that has a manifest, and a name

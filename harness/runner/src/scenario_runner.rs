@@ -148,7 +148,7 @@ impl Runner {
     /// [`RunnerError`] if a scenario uses a name that this kernel does not know, or if no VM can be run.
     pub fn results(&self, testbed: &Testbed<'_>, checked: &[Checked]) -> Result<Vec<ScenarioResult>, RunnerError> {
         let task = EnvironmentTask { testbed, scenarios: checked.iter().collect() };
-        let (results, error) = self.run(std::slice::from_ref(&task))?.remove(0);
+        let (results, error) = self.run(std::slice::from_ref(&task), &|_| {})?.remove(0);
         error.map_or_else(|| results.into_iter().collect(), |error| Err(error.into()))
     }
 
@@ -159,7 +159,19 @@ impl Runner {
     /// [`RunnerError`] if a scenario uses a name that a kernel does not know, or if no VM can be run for any
     /// environment.
     pub fn results_of(&self, tasks: &[EnvironmentTask<'_>]) -> Result<Vec<ScenarioResult>, RunnerError> {
-        self.run(tasks)?.into_iter().flat_map(|(results, _)| results).collect()
+        self.results_shown(tasks, &|_| {})
+    }
+
+    /// As [`Self::results_of`]; `show` gets each result as soon as it is known, if VMs are started.
+    ///
+    /// # Errors
+    /// As [`Self::results_of`].
+    pub fn results_shown(
+        &self,
+        tasks: &[EnvironmentTask<'_>],
+        show: &ShowResult<'_>,
+    ) -> Result<Vec<ScenarioResult>, RunnerError> {
+        self.run(tasks, show)?.into_iter().flat_map(|(results, _)| results).collect()
     }
 
     /// Returns the results of these scenarios in an environment if the store has all their outcomes.
@@ -176,10 +188,7 @@ impl Runner {
             let identity = &testbed.identity;
             match expansion {
                 Expansion::Skipped { reason } => Some(Ok(unjudged(identity.environment(), checked, skipped(reason)))),
-                Expansion::Run(expanded) => {
-                    let judged = self.judge(identity, expanded, &testbed.load(expanded)?);
-                    Some(judged.map(|judged| judged.of(identity, checked)))
-                }
+                Expansion::Run(expanded) => Some(self.judge(identity, expanded, &testbed.load(expanded)?)),
             }
         };
         checked.iter().zip(&expansions).map(known).collect::<Option<Result<_, _>>>().transpose()
@@ -202,7 +211,7 @@ impl Runner {
                 Err(report) => Status::NotRun { cause: report.to_string().into() },
                 Ok(Expansion::Skipped { reason }) => Status::Skipped { reason },
                 Ok(Expansion::Run(expanded)) => match store.look_up(&Key::of(&identity.artefacts, &expanded.plan)) {
-                    Some(stored) => return Ok(self.judge(identity, &expanded, &stored.outcome)?.of(identity, checked)),
+                    Some(stored) => return self.judge(identity, &expanded, &stored.outcome),
                     None => Status::NotRun { cause: Arc::clone(&unknown) },
                 },
             };
@@ -230,13 +239,20 @@ impl Runner {
 
     /// Runs the scenarios of each task that have no stored outcome. Returns one result per scenario, and the error if
     /// some were not run.
-    fn run(&self, tasks: &[EnvironmentTask<'_>]) -> Result<Vec<Ran>, RunnerError> {
+    fn run(&self, tasks: &[EnvironmentTask<'_>], show: &ShowResult<'_>) -> Result<Vec<Ran>, RunnerError> {
         let expand = |task: &EnvironmentTask<'_>| self.expand_all(task.testbed, &task.scenarios);
         let expansions: Vec<Vec<Expansion>> = tasks.iter().map(expand).collect::<Result<_, _>>()?;
         let Some(resources) = tasks.first().map(|task| task.testbed.resources) else { return Ok(Vec::new()) };
         let each = || tasks.iter().zip(&expansions);
+        for (task, expansions) in each() {
+            task.scenarios
+                .iter()
+                .zip(expansions)
+                .filter_map(|(checked, one)| skip(task, checked, one))
+                .for_each(|one| show(&one));
+        }
         let requests: Vec<RunRequest<'_, _>> =
-            each().map(|(task, expansions)| self.request(task.testbed, expansions)).collect();
+            each().map(|(task, expansions)| self.request(task.testbed, expansions, show)).collect();
         let fulfilled = resources.fleet.fulfil(resources, &requests)?;
         Ok(each().zip(fulfilled).map(|((task, expansions), fulfilled)| ran(task, expansions, fulfilled)).collect())
     }
@@ -246,17 +262,20 @@ impl Runner {
         &'a self,
         testbed: &'a Testbed<'a>,
         expansions: &'a [Expansion],
-    ) -> RunRequest<'a, Result<JudgedScenario, RunnerError>> {
+        show: &'a ShowResult<'a>,
+    ) -> RunRequest<'a, Result<ScenarioResult, RunnerError>> {
         let to_run = |expansion: &'a Expansion| match expansion {
             Expansion::Run(expanded) => Some(&**expanded),
             Expansion::Skipped { .. } => None,
         };
         let read = |expanded: &Expanded, outcome: &ScenarioOutcome| {
             let judged = self.judge(&testbed.identity, expanded, outcome);
-            let differs = judged.as_ref().is_ok_and(|judged| judged.status.run_status() == RunStatus::Differs);
+            let differs = judged.as_ref().is_ok_and(|judged| judged.run_status() == RunStatus::Differs);
             (judged, differs)
         };
-        RunRequest { testbed, wanted: expansions.iter().filter_map(to_run).collect(), read: Box::new(read) }
+        let show = move |judged: &Result<ScenarioResult, RunnerError>| judged.iter().for_each(show);
+        let wanted = expansions.iter().filter_map(to_run).collect();
+        RunRequest { testbed, wanted, read: Box::new(read), show: Box::new(show) }
     }
 
     fn judge(
@@ -264,7 +283,7 @@ impl Runner {
         identity: &Identity,
         expanded: &Expanded,
         outcome: &ScenarioOutcome,
-    ) -> Result<JudgedScenario, RunnerError> {
+    ) -> Result<ScenarioResult, RunnerError> {
         let status = match judge::judge(expanded, outcome, identity.vocabulary()) {
             Err(fault) => Status::Fault { message: fault.to_string() },
             Ok(mut judgement) => {
@@ -280,21 +299,18 @@ impl Runner {
                 Status::Judged { judgement, recorded }
             }
         };
-        Ok(JudgedScenario { status, took: took(outcome) })
+        Ok(ScenarioResult {
+            environment: identity.environment().clone(),
+            scenario: expanded.plan.name.clone(),
+            summary: expanded.summary.clone(),
+            took: took(outcome),
+            status,
+        })
     }
 }
 
-/// The status of a scenario that ran, and how long it took.
-struct JudgedScenario {
-    status: Status,
-    took: Option<Duration>,
-}
-
-impl JudgedScenario {
-    fn of(self, identity: &Identity, checked: &Checked) -> ScenarioResult {
-        ScenarioResult { took: self.took, ..unjudged(identity.environment(), checked, self.status) }
-    }
-}
+/// Shows a result to who waits for it.
+pub type ShowResult<'a> = dyn Fn(&ScenarioResult) + Sync + 'a;
 
 /// The results of a task, and the error if some scenarios were not run.
 type Ran = (Vec<Result<ScenarioResult, RunnerError>>, Option<LaunchError>);
@@ -302,7 +318,7 @@ type Ran = (Vec<Result<ScenarioResult, RunnerError>>, Option<LaunchError>);
 fn ran(
     task: &EnvironmentTask<'_>,
     expansions: &[Expansion],
-    mut fulfilled: Fulfilled<Result<JudgedScenario, RunnerError>>,
+    mut fulfilled: Fulfilled<Result<ScenarioResult, RunnerError>>,
 ) -> Ran {
     let cause: Arc<str> =
         fulfilled.error.as_ref().map_or("its VM produced no outcome".to_owned(), |error| chain(error)).into();
@@ -310,11 +326,17 @@ fn ran(
     let result = |(&checked, expansion): (&&Checked, &Expansion)| match expansion {
         Expansion::Skipped { reason } => Ok(unjudged(identity.environment(), checked, skipped(reason))),
         Expansion::Run(expanded) => match fulfilled.read.remove(&expanded.plan.name) {
-            Some(judged) => Ok(judged?.of(identity, checked)),
+            Some(judged) => judged,
             None => Ok(unjudged(identity.environment(), checked, Status::NotRun { cause: Arc::clone(&cause) })),
         },
     };
     (task.scenarios.iter().zip(expansions).map(result).collect(), fulfilled.error)
+}
+
+/// Returns the result of a scenario that is not meant for an environment.
+fn skip(task: &EnvironmentTask<'_>, checked: &Checked, expansion: &Expansion) -> Option<ScenarioResult> {
+    let Expansion::Skipped { reason } = expansion else { return None };
+    Some(unjudged(task.testbed.environment(), checked, skipped(reason)))
 }
 
 fn skipped(reason: &str) -> Status {

@@ -31,7 +31,7 @@ use crate::{
         difference::{Difference, Side},
     },
     resources::{self, Resources, ResourcesError},
-    scenario_runner::{self, EnvironmentTask, Runner, RunnerError},
+    scenario_runner::{self, EnvironmentTask, Runner, RunnerError, ShowResult},
     store::StoreError,
     suite::SuiteError,
     testbed::Testbed,
@@ -94,8 +94,8 @@ pub struct Selection {
     pub all_images: Vec<ImageName>,
     /// The scenarios.
     pub scenarios: Vec<Checked>,
-    /// The filter that selected the scenarios.
-    pub filter: String,
+    /// The filters that selected the scenarios; none if all are.
+    pub filters: Vec<String>,
     /// What to do about packages that the host lacks.
     pub mode: Mode,
 }
@@ -120,18 +120,30 @@ impl Selection {
     /// # Errors
     /// [`SelectionError`] if nothing can be run.
     pub fn results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
+        self.results_shown(&|_| {})
+    }
+
+    /// As [`Self::results`]; `show` gets the results that are known before the run ends, if VMs are started.
+    ///
+    /// # Errors
+    /// As [`Self::results`].
+    pub fn results_shown(&self, show: &ShowResult<'_>) -> Result<Vec<ScenarioResult>, SelectionError> {
         let plans = self.plans();
         let gone = self.prepare(&plans)?;
         let mut results: Vec<ScenarioResult> = Vec::new();
+        let mut add = |more: Vec<ScenarioResult>| {
+            more.iter().for_each(show);
+            results.extend(more);
+        };
         let mut built: Vec<(Testbed<'_>, &EnvironmentPlan<'_>)> = Vec::new();
         for plan in &plans {
             match gone.get(&plan.environment.image) {
-                Some(reason) => results.extend(unjudged(plan, &Status::Skipped { reason: reason.clone() })),
+                Some(reason) => add(unjudged(plan, &Status::Skipped { reason: reason.clone() })),
                 None => match self.testbed(&plan.environment) {
                     Ok(testbed) => built.push((testbed, plan)),
                     Err(error) => {
                         let cause = self.cannot_build(&plan.environment.kernel, &error);
-                        results.extend(unjudged(plan, &Status::NotRun { cause }));
+                        add(unjudged(plan, &Status::NotRun { cause }));
                     }
                 },
             }
@@ -139,7 +151,7 @@ impl Selection {
         // Before the run, in case it is interrupted; afterwards again, to add the objects that the scenarios loaded.
         built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
         let tasks: Vec<EnvironmentTask<'_>> = built.iter().map(|(testbed, plan)| task(testbed, plan)).collect();
-        results.extend(self.runner.results_of(&tasks)?);
+        results.extend(self.runner.results_shown(&tasks, show)?);
         built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
         Ok(sorted(results))
     }
@@ -275,6 +287,20 @@ impl Selection {
         self.plans().into_iter().map(|plan| plan.environment).collect()
     }
 
+    /// Returns in how many environments each scenario runs.
+    pub fn environments_by_scenario(&self) -> BTreeMap<ScenarioName, usize> {
+        let mut counts = BTreeMap::new();
+        for checked in self.plans().iter().flat_map(|plan| &plan.scenarios) {
+            *counts.entry(checked.name().clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Returns whether each scenario runs in one image of each kernel, because the user named no images.
+    pub fn runs_each_in_one_image(&self) -> bool {
+        matches!(self.images, Images::Meant(_))
+    }
+
     /// Returns how the environments are named.
     pub fn naming(&self) -> Naming {
         Naming::of(&self.environments())
@@ -360,9 +386,15 @@ impl Selection {
             && self.runner.suite().folder() == self.resources.project().scenarios()
     }
 
-    /// Returns scenarios whose names are similar to a filter that matches none.
+    /// Returns scenarios whose names are similar to filters that match none.
     pub fn similar(&self) -> Vec<&ScenarioName> {
-        similar_scenarios(&self.filter, self.runner.suite().names())
+        let mut all: Vec<&ScenarioName> = Vec::new();
+        for similar in self.filters.iter().flat_map(|filter| similar_scenarios(filter, self.runner.suite().names())) {
+            if !all.contains(&similar) {
+                all.push(similar);
+            }
+        }
+        all
     }
 
     /// Returns the image whose verdicts are the scenario's shared snapshot: the first one it is meant for, preferably a

@@ -1,7 +1,7 @@
 //! The scenario files of a folder, and the snapshots beside them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
@@ -117,6 +117,20 @@ impl Suite {
         let glob =
             glob::Pattern::new(pattern).map_err(|source| SuiteError::Filter { pattern: pattern.to_owned(), source })?;
         Ok(self.files.keys().filter(|name| glob.matches(name.as_str())).cloned().collect())
+    }
+
+    /// Returns the names that match one of these globs, or all if there is no glob.
+    ///
+    /// # Errors
+    /// [`SuiteError::Filter`] if a pattern is not a glob.
+    pub fn select_any(&self, patterns: &[String]) -> Result<Vec<ScenarioName>, SuiteError> {
+        if patterns.is_empty() {
+            return self.select("*");
+        }
+        let chosen: Vec<Vec<ScenarioName>> =
+            patterns.iter().map(|pattern| self.select(pattern)).collect::<Result<_, _>>()?;
+        let chosen: BTreeSet<ScenarioName> = chosen.into_iter().flatten().collect();
+        Ok(chosen.into_iter().collect())
     }
 
     /// Reads and checks one scenario file.

@@ -115,6 +115,9 @@ pub(super) fn packages(manifest: &Manifest, pins: Pins, fetcher: &mut Fetcher<'_
     if !names.is_empty() {
         return Err(FetchError::NotPinned { manifest: manifest.path.clone(), names });
     }
+    let all: Vec<PinnedPackage<'_>> = manifest.layers().iter().flat_map(Layer::needed).collect();
+    // What is wrong is found where the package is needed.
+    let _ = fetcher.fetch_ahead(&all);
     let (mut files, mut layers, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
     for layer in manifest.layers() {
         match files_of(layer, manifest, fetcher) {

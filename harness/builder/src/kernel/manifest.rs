@@ -89,6 +89,7 @@ struct File {
     memory_mib: Option<u32>,
     lsm: Option<Vec<String>>,
     alike: Option<KernelName>,
+    prebuilt: Option<KernelName>,
     #[serde(default)]
     required: BTreeMap<String, String>,
 }
@@ -137,6 +138,9 @@ pub struct Manifest {
     pub memory_mib: Option<u32>,
     /// The security modules it starts with, in this order; `None` for those of its configuration.
     pub lsm: Option<Vec<String>>,
+    /// The prebuilt kernel that takes the place of this one for who will not wait for its build: a distribution's build of the
+    /// same release.
+    pub prebuilt: Option<KernelName>,
     /// The kernels whose snapshots it inherits if it has none of its own, the nearest first.
     pub alike: Vec<KernelName>,
     /// The options that its configuration must have.
@@ -177,6 +181,9 @@ impl Manifest {
             _ => return Err(meaning("a kernel needs either a `source` or a `base`".to_owned())),
         };
         manifest.alike = lineage(folder, &manifest.name, nearest.as_ref())?;
+        if let Some(prebuilt) = &manifest.prebuilt {
+            check_prebuilt(folder, prebuilt, &manifest.source)?.map_err(meaning)?;
+        }
         manifest.check().map_err(meaning)?;
         Ok(manifest)
     }
@@ -195,6 +202,7 @@ impl Manifest {
             args: file.args,
             memory_mib: file.memory_mib,
             lsm: file.lsm,
+            prebuilt: file.prebuilt,
             alike: Vec::new(),
             required: values(&file.required),
             exceptions: file.exception,
@@ -216,6 +224,7 @@ impl Manifest {
             args: base.args.iter().cloned().chain(file.args).collect(),
             memory_mib: file.memory_mib.or(base.memory_mib),
             lsm: file.lsm.or_else(|| base.lsm.clone()),
+            prebuilt: file.prebuilt,
             required,
             ..base
         }
@@ -275,6 +284,21 @@ fn read_fragments(folder: &Path, names: &[String]) -> Result<(String, Options), 
 /// Returns the path of a kernel's manifest.
 fn of_kernel(folder: &Path, kernel: &KernelName) -> PathBuf {
     folder.join(format!("{kernel}.toml"))
+}
+
+/// Checks that a kernel can take the place of one from this source: that it is prebuilt, and the other one is not.
+fn check_prebuilt(folder: &Path, prebuilt: &KernelName, of: &Source) -> Result<Result<(), String>, ManifestError> {
+    let path = of_kernel(folder, prebuilt);
+    if !path.is_file() {
+        return Ok(Err(missing_kernel(prebuilt)));
+    }
+    Ok(match (of, File::read(&path)?.source) {
+        (Source::Prebuilt(_), _) => {
+            Err("a prebuilt kernel needs no other one in its place: remove `prebuilt`".to_owned())
+        }
+        (_, Some(Source::Prebuilt(_))) => Ok(()),
+        _ => Err(format!("`{prebuilt}` is not prebuilt: name a kernel with `[source.prebuilt…]`")),
+    })
 }
 
 fn missing_kernel(kernel: &KernelName) -> String {
@@ -343,6 +367,29 @@ mod tests {
         assert_eq!((variant.lsm, base.lsm), (Some(vec!["bpf".to_owned()]), None));
         assert_eq!((variant.source, variant.required), (base.source, base.required));
         assert_eq!(variant.alike.iter().map(KernelName::as_str).collect::<Vec<_>>(), ["9.9"]);
+    }
+
+    #[test]
+    fn only_a_prebuilt_kernel_takes_the_place_of_one_that_is_compiled() {
+        let read = |prebuilt: &str| {
+            let manifest = format!("summary = 's'\nprebuilt = '{prebuilt}'\n[source.tree]\npath = 'l'\n");
+            let (folder, path) = write(&manifest, "");
+            let debian = format!(
+                "summary = 's'\n[source.prebuilt.debian]\nsuite = 's'\nversion = '1'\npackages = {{ p = '{SUM}' }}\n"
+            );
+            fs::write(folder.path().join("9.9-debian.toml"), &debian).unwrap();
+            fs::write(folder.path().join("9.9-odd.toml"), format!("prebuilt = '9.9-debian'\n{debian}")).unwrap();
+            let path = if prebuilt == "9.9-odd" { folder.path().join("9.9-odd.toml") } else { path };
+            let read = Manifest::read(&path).map(|manifest| manifest.prebuilt.map(|name| name.to_string()));
+            read.map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "KERNELS"))
+        };
+        assert_eq!(read("9.9-debian").unwrap().as_deref(), Some("9.9-debian"));
+        let errors = ["9.9", "9.8-debian", "9.9-odd"].map(|name| read(name).unwrap_err());
+        insta::assert_snapshot!(errors.join("\n"), @"
+        KERNELS/9.9.toml: `9.9` is not prebuilt: name a kernel with `[source.prebuilt…]`
+        KERNELS/9.9.toml: there is no kernel `9.8-debian`: 9.8-debian.toml is not in this folder
+        KERNELS/9.9-odd.toml: a prebuilt kernel needs no other one in its place: remove `prebuilt`
+        ");
     }
 
     #[test]

@@ -253,6 +253,31 @@ impl Archive {
         Ok(only_file(into).map_err(FileError::of("write", into))?)
     }
 
+    /// Downloads packages into a folder in one go, which takes much less time than one after the other; returns the files'
+    /// paths, in no order. If the suite lacks one of them, none is downloaded, and the error does not say which it is.
+    pub(crate) fn download_all(
+        &self,
+        packages: &[Package],
+        into: &Path,
+        progress: &Progress,
+    ) -> Result<Vec<PathBuf>, CommandError> {
+        let task = progress.task(
+            &format!("download {} packages of {}", packages.len(), self.suite),
+            Unit::Things("%"),
+            Some(100),
+        );
+        let mut apt = command::written(|shell| {
+            shell.change_dir(into);
+            let names = packages.iter().map(Package::to_string);
+            self.apt(shell, "apt-get").args(["-o", "APT::Status-Fd=1", "download"]).args(names)
+        })?;
+        command::stream(&mut apt, |line| task.set(percent(line).unwrap_or_default()))?;
+        task.finish("done");
+        let listing =
+            fs::read_dir(into).map(|listing| listing.filter_map(Result::ok).map(|entry| entry.path()).collect());
+        Ok(listing.unwrap_or_default())
+    }
+
     fn write_state(&self) -> Result<(), ArchiveError> {
         let source = format!("deb [signed-by={KEYRING}] {} {} main\n", self.mirror, self.suite);
         for path in ["lists/partial", "archives/partial"].map(|folder| self.state.join(folder)) {

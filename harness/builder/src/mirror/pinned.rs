@@ -76,12 +76,36 @@ impl<'a> Fetcher<'a> {
         let archive = self.archive(package.suite)?;
         let folder =
             tempfile::tempdir_in(cache.folder(Area::Downloads)?).map_err(FileError::of("read", cache.root()))?;
-        let wanted = Package { name: package.name.to_owned(), version: package.version.to_owned() };
-        let file = archive.download_pinned(&wanted, package.sha256, folder.path(), progress).map_err(Box::new)?;
+        let file =
+            archive.download_pinned(&package.wanted(), package.sha256, folder.path(), progress).map_err(Box::new)?;
         package.check(sum(&file)?)?;
         let staging = lock.stage()?;
         fs::rename(&file, staging.path()).map_err(FileError::of("read", &file))?;
         Ok(staging.publish()?)
+    }
+
+    /// Fetches those of these packages that are missing, the ones of each suite in one go. One that does not arrive, or is not
+    /// the pinned one, is left to [`Self::fetch`], which says what is wrong.
+    pub(crate) fn fetch_ahead(&mut self, packages: &[PinnedPackage<'_>]) -> Result<(), PinnedError> {
+        let (cache, progress) = (self.cache, self.progress);
+        let downloads = cache.folder(Area::Downloads)?;
+        let mut missing: BTreeMap<&str, Vec<&PinnedPackage<'_>>> = BTreeMap::new();
+        for package in packages.iter().filter(|package| !downloads.join(package.file_name()).exists()) {
+            missing.entry(package.suite).or_default().push(package);
+        }
+        // One download alone needs no company.
+        for (suite, packages) in missing.into_iter().filter(|(_, packages)| packages.len() > 1) {
+            let archive = self.archive(suite)?;
+            let folder = tempfile::tempdir_in(&downloads).map_err(FileError::of("read", &downloads))?;
+            let wanted: Vec<Package> = packages.iter().map(|package| package.wanted()).collect();
+            for file in archive.download_all(&wanted, folder.path(), progress).unwrap_or_default() {
+                let found = sum(&file)?;
+                if let Some(package) = packages.iter().find(|package| package.sha256 == found) {
+                    package.keep(&file, cache, progress)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a suite.
@@ -113,6 +137,22 @@ impl PinnedPackage<'_> {
         format!("{}-{}.deb", self.name, self.sha256.short())
     }
 
+    fn wanted(&self) -> Package {
+        Package { name: self.name.to_owned(), version: self.version.to_owned() }
+    }
+
+    /// Moves its file, whose sum is right, into the cache.
+    fn keep(&self, file: &Path, cache: &Cache, progress: &Progress) -> Result<(), PinnedError> {
+        let lock = cache.entry(Area::Downloads, &self.file_name())?.lock(progress)?;
+        // Another process may have fetched it meanwhile.
+        if lock.entry().pinned(self.sha256, progress)?.is_none() {
+            let staging = lock.stage()?;
+            fs::rename(file, staging.path()).map_err(FileError::of("read", file))?;
+            staging.publish()?;
+        }
+        Ok(())
+    }
+
     /// Adds its items in the cache.
     pub(crate) fn add_references(&self, references: &mut References) {
         references.add(Area::Downloads, self.file_name());
@@ -132,6 +172,7 @@ fn sum(file: &Path) -> Result<Sha256, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mirror::archive::sample::{Sample, trusted};
 
     fn package(sha256: Sha256) -> PinnedPackage<'static> {
         PinnedPackage { suite: "trixie", name: "p", version: "1", sha256 }
@@ -145,6 +186,43 @@ mod tests {
         let file = cache.folder(Area::Downloads).unwrap().join(format!("p-{}.deb", sum.short()));
         fs::write(&file, "package").unwrap();
         assert_eq!(Fetcher::new(&cache, &Progress::silent()).fetch(&package(sum)).unwrap(), file);
+    }
+
+    #[test]
+    fn packages_are_fetched_in_one_go_and_what_does_not_arrive_is_told_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache")).unwrap();
+        let samples = ["p", "q"].map(|name| Sample { name, version: "1", fields: "" });
+        let mirror = folder.path().join("mirror");
+        let archive = trusted(&cache, &mirror, "trixie", &samples);
+        let (progress, log) = Progress::captured();
+        let mut fetcher = Fetcher::new(&cache, &progress);
+        fetcher.add(archive);
+        let package = |name: &'static str, version: &'static str| PinnedPackage {
+            suite: "trixie",
+            name,
+            version,
+            sha256: sum(&mirror.join(format!("{name}.deb"))).unwrap(),
+        };
+        let (p, q) = (package("p", "1"), package("q", "1"));
+        let wrong = PinnedPackage { sha256: Sha256::of_parts([]), ..q };
+        let kept =
+            |package: &PinnedPackage<'_>| cache.folder(Area::Downloads).unwrap().join(package.file_name()).exists();
+        // One that is gone: none arrives, and nothing is an error yet.
+        fetcher.fetch_ahead(&[p, package("q", "2")]).unwrap();
+        assert!(!kept(&p) && matches!(fetcher.fetch(&package("q", "2")), Err(PinnedError::Archive(_))));
+        // One that is not the pinned one is not kept.
+        fetcher.fetch_ahead(&[p, wrong]).unwrap();
+        assert!(kept(&p) && !kept(&wrong) && matches!(fetcher.fetch(&wrong), Err(PinnedError::WrongSum { .. })));
+        fs::remove_file(fetcher.fetch(&p).unwrap()).unwrap();
+        fetcher.fetch_ahead(&[p, q]).unwrap();
+        assert!(kept(&p) && kept(&q));
+        assert_eq!(
+            log.text().lines().filter(|line| line.starts_with("download 2 packages of trixie: done")).count(),
+            2,
+            "{}",
+            log.text()
+        );
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::{
 /// Converts an outcome to the requested value, and says whether it differs from what is recorded or expected.
 pub type Read<'a, T> = dyn Fn(&Expanded, &ScenarioOutcome) -> (T, bool) + Sync + 'a;
 
+/// Shows a value to who waits for it.
+pub type Show<'a, T> = dyn Fn(&T) + Sync + 'a;
+
 /// A request for outcomes of scenarios on one testbed.
 pub struct RunRequest<'a, T> {
     /// The testbed.
@@ -28,6 +31,9 @@ pub struct RunRequest<'a, T> {
     pub wanted: Vec<&'a Expanded>,
     /// Called once for each outcome, as soon as it is available.
     pub read: Box<Read<'a, T>>,
+    /// Called once for each value, as soon as it is known, if VMs are started; if all outcomes are stored, the values are all
+    /// there at once, and it is not called.
+    pub show: Box<Show<'a, T>>,
 }
 
 /// The result of a request.
@@ -44,6 +50,7 @@ pub(super) struct RequestState<'a, T> {
     store: &'a Store,
     pub(super) kernel: &'a KernelName,
     read: &'a Read<'a, T>,
+    show: &'a Show<'a, T>,
     missing: Mutex<Vec<Missing<'a>>>,
     known: Mutex<BTreeMap<ScenarioName, T>>,
 }
@@ -63,12 +70,12 @@ impl<'a, T> RequestState<'a, T> {
         kernel: &'a KernelName,
         artefacts: &Artefacts,
         wanted: &[&'a Expanded],
-        read: &'a Read<'a, T>,
+        (read, show): (&'a Read<'a, T>, &'a Show<'a, T>),
     ) -> Self {
         let missing =
             |expanded: &&'a Expanded| Missing { expanded, key: Key::of(artefacts, &expanded.plan), micros: None };
         let missing = Mutex::new(wanted.iter().map(missing).collect());
-        let state = Self { store, kernel, read, missing, known: Mutex::default() };
+        let state = Self { store, kernel, read, show, missing, known: Mutex::default() };
         state.look_up();
         state
     }
@@ -85,6 +92,11 @@ impl<'a, T> RequestState<'a, T> {
                 stored => missing.push(Missing { micros: stored.and_then(|stored| stored.micros()), ..one }),
             }
         }
+    }
+
+    /// Shows the values that are known before VMs are started.
+    pub(super) fn show_known(&self) {
+        lock(&self.known).values().for_each(self.show);
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -111,6 +123,7 @@ impl<'a, T> RequestState<'a, T> {
             *kept = self.store.keep(self.kernel, &key, outcome);
         }
         if kept.is_ok() {
+            (self.show)(&read);
             lock(&self.known).insert(outcome.scenario.clone(), read);
         }
         differs
@@ -164,11 +177,18 @@ mod tests {
             judged.fetch_add(1, Ordering::Relaxed);
             (outcome.end.clone(), true)
         };
-        let state = RequestState::open(&store, &kernel, &artefacts, &wanted, &read);
+        let shown = AtomicUsize::new(0);
+        let show = |_: &ScenarioEnd| {
+            shown.fetch_add(1, Ordering::Relaxed);
+        };
+        let state = RequestState::open(&store, &kernel, &artefacts, &wanted, (&read, &show));
         // Another process stores one while this one waits.
         store.keep(&kernel, &Key::of(&artefacts, &all[1].plan), &outcome("other", 2)).unwrap();
         state.look_up();
         assert!(!state.is_complete());
+        assert_eq!(shown.load(Ordering::Relaxed), 0, "no VM has been started");
+        state.show_known();
+        assert_eq!(shown.load(Ordering::Relaxed), 2);
         let batches = state.batches(1);
         assert_eq!(batches[0].scenarios, [all[2].plan.clone()]);
         // Known outcomes are not looked up again.
@@ -184,7 +204,7 @@ mod tests {
                 _ => 0,
             })
             .collect();
-        assert_eq!((micros, judged.into_inner()), (vec![3, 1, 2], 3));
+        assert_eq!((micros, judged.into_inner(), shown.into_inner()), (vec![3, 1, 2], 3, 3));
     }
 
     #[test]
@@ -194,7 +214,7 @@ mod tests {
         fs::write(&file, b"").unwrap();
         let (store, kernel, one) = (store(&file), "6.12".parse().unwrap(), expanded("one"));
         let read = |_: &Expanded, _: &ScenarioOutcome| ((), true);
-        let state = RequestState::open(&store, &kernel, &artefacts(), &[&one], &read);
+        let state = RequestState::open(&store, &kernel, &artefacts(), &[&one], (&read, &|()| panic!("it is not kept")));
         let mut kept = Ok(());
         assert!(state.take(&outcome("one", 1), &mut kept), "the difference is still shown");
         assert!(kept.is_err() && state.into_read().is_empty());

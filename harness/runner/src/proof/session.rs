@@ -115,7 +115,12 @@ fn request<'a>(
     let is_open =
         |asked: &&Expanded| !answers.contains_key(&asked.plan.name) && session.global_effect(&asked.plan).is_none();
     let wanted = asked.values().filter(is_open).collect();
-    RunRequest { testbed: session.testbed, wanted, read: Box::new(|_, outcome| (outcome.clone(), false)) }
+    RunRequest {
+        testbed: session.testbed,
+        wanted,
+        read: Box::new(|_, outcome| (outcome.clone(), false)),
+        show: Box::new(|_| {}),
+    }
 }
 
 /// Names a question by a digest of its contents.

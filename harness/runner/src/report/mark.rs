@@ -52,6 +52,16 @@ impl Mark {
         }
     }
 
+    /// Returns a character for the mark; those that need a look share one.
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Skipped => '-',
+            Self::AsRecorded => '✓',
+            Self::NotRun => '?',
+            Self::Differs | Self::Splat | Self::Crashed | Self::Fault => '✗',
+        }
+    }
+
     /// Returns whether a person has to look at the result.
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Differs | Self::Splat | Self::Crashed | Self::NotRun | Self::Fault)

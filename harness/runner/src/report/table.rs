@@ -40,7 +40,12 @@ fn style_of(class: Class) -> Style {
 /// `width` in characters, no line is wider: environments that do not fit side by side are listed below each other, and
 /// lines that are still too long are wrapped.
 pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
-    let width = width.map_or(usize::MAX, |width| width.max(NARROWEST));
+    blocks(environments, results, width) + &omitted(environments, results, width)
+}
+
+/// Returns the blocks of [`table`] for the scenarios that ran.
+pub fn blocks(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
+    let width = at_least(width);
     let naming = Naming::of(environments);
     let mut text = String::new();
     for group in results.chunk_by(|a, b| a.scenario == b.scenario) {
@@ -49,11 +54,22 @@ pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Op
             text.push('\n');
         }
     }
+    wrapped(text, width)
+}
+
+/// Returns the end of [`table`]: the scenarios that were not run, grouped by reason.
+pub fn omitted(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
+    let naming = Naming::of(environments);
+    let mut text = String::new();
     for omission in omissions(results) {
         write_omission(&mut text, &omission, naming);
         text.push('\n');
     }
-    wrapped(text, width)
+    wrapped(text, at_least(width))
+}
+
+fn at_least(width: Option<usize>) -> usize {
+    width.map_or(usize::MAX, |width| width.max(NARROWEST))
 }
 
 /// The minimum width in characters, whatever the terminal reports.

@@ -40,7 +40,7 @@ fn selection(folder: &Path, kernels: &[&str], filter: &str) -> Selection {
         default_images,
         all_images,
         scenarios,
-        filter: filter.to_owned(),
+        filters: vec![filter.to_owned()],
         mode: Mode::Print,
         resources,
     }
