@@ -196,6 +196,7 @@ mod tests {
             json: None,
             markdown: None,
             html: None,
+            site: None,
         }
     }
 

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_program::NAME;
 use harness_runner::{
-    report::{Results, RunStatus, ScenarioResult},
+    report::{self, Results, RunStatus, ScenarioResult},
     selection::Selection,
 };
 
@@ -94,7 +94,7 @@ pub(crate) fn conclude(
 
 /// Returns the exit code of the worst result; a reason that does not match the snapshots is as bad as a changed snapshot.
 fn exit_code(results: &[ScenarioResult], complained: bool) -> ExitCode {
-    match results.iter().map(ScenarioResult::run_status).max() {
+    match report::worst(results) {
         None => exit::NOTHING_SELECTED.into(),
         Some(RunStatus::AsRecorded) if !complained => ExitCode::SUCCESS,
         Some(RunStatus::AsRecorded | RunStatus::Differs) => exit::DIFFERS.into(),

@@ -81,7 +81,7 @@ pub struct Scope {
     #[arg(long)]
     fresh: bool,
 
-    /// Maximum VMs at once; fewer if memory is short [default: number of processors]
+    /// Maximum VMs at once; fewer if memory is short [default: one per processor, two that mostly wait]
     #[arg(long, value_name = "N")]
     jobs: Option<Jobs>,
 

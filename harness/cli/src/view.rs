@@ -239,8 +239,15 @@ mod tests {
         let first = plain(due[2].as_deref().unwrap());
         drop(state);
         let results = [results[0].clone(), results[2].clone(), results[1].clone(), skipped("7.3", "b")].into();
-        let rest =
-            plain(&view.rest(&Results { guard: None, environments: vec![], results }, None, Some("report")).unwrap());
+        let rest = plain(
+            &view
+                .rest(
+                    &Results { guard: None, environments: vec![], results, explanations: Default::default() },
+                    None,
+                    Some("report"),
+                )
+                .unwrap(),
+        );
         insta::assert_snapshot!(format!("{first}---\n{rest}"), @"
         6.12, 7.3: ✓ as recorded, ✗ not, shown in full, - skipped, ? not run
         -✗  a                                     Says so

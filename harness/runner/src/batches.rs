@@ -3,6 +3,8 @@
 use harness_protocol::plan::{Case, Scenario};
 use harness_scenario::{expanded::Expanded, spec::Isolation};
 
+use crate::capacity::Pace;
+
 /// The least amount of work that is worth another boot, in attempts: a boot takes as long as about a thousand.
 const WORTH_A_BOOT: usize = 1000;
 
@@ -21,25 +23,47 @@ pub(crate) struct Batch {
     pub(crate) scenarios: Vec<Scenario>,
     /// Their approximate cost including the boot, in attempts.
     pub(crate) size: usize,
+    /// What their VM does for most of its time.
+    pub(crate) pace: Pace,
 }
 
-/// Divides scenarios into batches for `vms` VMs at once. Scenarios that may share a VM are spread evenly, as long as
-/// each batch is worth a boot; every other scenario has its own VM. A batch keeps the order of its scenarios. Each
-/// scenario comes with the time that it last took in microseconds, if known.
-pub(crate) fn batches(scenarios: &[(&Expanded, Option<u64>)], vms: usize) -> Vec<Batch> {
+/// Divides scenarios into batches for as many VMs at once as `vms` says. Scenarios that may share a VM are spread evenly,
+/// as long as each batch is worth a boot, those with a guard of their own apart from the others, if both are worth a
+/// boot; every other scenario has its own VM. A batch keeps the order of its scenarios. Each scenario comes with the
+/// time that it last took in microseconds, if known.
+pub(crate) fn batches(scenarios: &[(&Expanded, Option<u64>)], vms: impl Fn(Pace) -> usize) -> Vec<Batch> {
     let sized = scenarios.iter().map(|&(expanded, micros)| (expanded, size(&expanded.plan, micros)));
     let (shared, alone): (Vec<Sized<'_>>, Vec<Sized<'_>>) =
         sized.partition(|(expanded, _)| expanded.isolation == Isolation::Shared);
-    let all: usize = shared.iter().map(|(_, size)| size).sum();
-    let count = vms.min(all / WORTH_A_BOOT).max(1);
-    spread(shared, count).into_iter().chain(alone.into_iter().map(|one| vec![one])).map(Batch::of).collect()
+    let (waiting, working): (Vec<_>, Vec<_>) =
+        shared.iter().copied().partition(|(expanded, _)| pace(&expanded.plan) == Pace::Waiting);
+    let groups = if [&waiting, &working].iter().all(|group| worth(group) > 0) {
+        vec![(working, Pace::Working), (waiting, Pace::Waiting)]
+    } else {
+        vec![(shared, if working.is_empty() { Pace::Waiting } else { Pace::Working })]
+    };
+    let spread = groups.into_iter().flat_map(|(group, pace)| {
+        let count = vms(pace).min(worth(&group)).max(1);
+        spread(group, count).into_iter().map(move |batch| (batch, pace))
+    });
+    let alone = alone.into_iter().map(|one| (vec![one], pace(&one.0.plan)));
+    spread.chain(alone).map(|(batch, pace)| Batch::of(batch, pace)).collect()
+}
+
+fn pace(scenario: &Scenario) -> Pace {
+    if scenario.guard.is_some() { Pace::Waiting } else { Pace::Working }
+}
+
+/// Returns how many boots scenarios are worth.
+fn worth(scenarios: &[Sized<'_>]) -> usize {
+    scenarios.iter().map(|(_, size)| size).sum::<usize>() / WORTH_A_BOOT
 }
 
 impl Batch {
-    fn of(scenarios: Vec<Sized<'_>>) -> Self {
+    fn of(scenarios: Vec<Sized<'_>>, pace: Pace) -> Self {
         let size: usize = scenarios.iter().map(|(_, size)| size).sum();
         let scenarios = scenarios.into_iter().map(|(expanded, _)| expanded.plan.clone()).collect();
-        Self { scenarios, size: size + WORTH_A_BOOT }
+        Self { scenarios, size: size + WORTH_A_BOOT, pace }
     }
 }
 
@@ -83,7 +107,7 @@ mod tests {
     }
 
     fn names(all: &[Expanded], vms: usize) -> Vec<Vec<String>> {
-        let batches = batches(&all.iter().map(|one| (one, None)).collect::<Vec<_>>(), vms);
+        let batches = batches(&all.iter().map(|one| (one, None)).collect::<Vec<_>>(), |_| vms);
         batches.iter().map(|batch| batch.scenarios.iter().map(|scenario| scenario.name.to_string()).collect()).collect()
     }
 
@@ -107,5 +131,29 @@ mod tests {
         assert_eq!(names(&all, 1), [vec!["a", "b", "c", "d"]]);
         assert_eq!(names(&all, 2), [vec!["b", "c"], vec!["a", "d"]]);
         assert_eq!(names(&all, 9).len(), 2, "there is too little work for a third");
+    }
+
+    #[test]
+    fn what_waits_is_apart_from_what_works_if_both_are_worth_a_boot() {
+        let guarded = |mut one: Expanded| {
+            one.plan.guard = Some(harness_protocol::plan::Guard::new(""));
+            one
+        };
+        let shared = |name, attempts| expanded(name, Isolation::Shared, attempts);
+        let all = |attempts| {
+            [
+                guarded(shared("a", attempts)),
+                shared("b", 1100),
+                guarded(shared("c", attempts)),
+                guarded(expanded("d", Isolation::Vm, 1)),
+            ]
+        };
+        assert_eq!(names(&all(900), 1), [vec!["b"], vec!["a", "c"], vec!["d"]]);
+        assert_eq!(names(&all(400), 1), [vec!["a", "b", "c"], vec!["d"]], "those under a guard are not worth a boot");
+        let all = all(1000);
+        let vms = |pace| if pace == Pace::Waiting { 2 } else { 1 };
+        let paces = |batches: Vec<Batch>| batches.iter().map(|batch| batch.pace).collect::<Vec<_>>();
+        let batches = batches(&all.iter().map(|one| (one, None)).collect::<Vec<_>>(), vms);
+        assert_eq!(paces(batches), [Pace::Working, Pace::Waiting, Pace::Waiting, Pace::Waiting]);
     }
 }

@@ -21,7 +21,7 @@ use harness_builder::cache::{Area, Lock};
 pub use crate::capacity::{Fleet, Jobs};
 use crate::{
     batches::Batch,
-    capacity::lock,
+    capacity::{Need, lock},
     launch::{Host, Launch, LaunchError, memory_of},
     report::Naming,
     resources::Resources,
@@ -47,8 +47,8 @@ struct Job<'a> {
     run: usize,
     batch: Batch,
     line: ProgressLine<'a>,
-    /// The memory that the VM needs, in MiB.
-    need: u64,
+    /// What the VM takes.
+    need: Need,
 }
 
 impl Fleet {
@@ -102,10 +102,11 @@ impl Fleet {
                 Err(error) => errors[index] = Some(error),
                 Ok(launch) => {
                     // Two simultaneous runs on one machine would mistake each other's objects for leftovers.
-                    let vms = if testbed.is_host_mode() { 1 } else { self.jobs.share(open.len()).0.get() };
-                    let batches = state.batches(vms);
+                    let vms = self.jobs.share(open.len());
+                    let most = |pace| if testbed.is_host_mode() { 1 } else { vms.of(pace) };
+                    let batches = state.batches(most);
                     let left = batches.len();
-                    queue.extend(jobs(testbed, &name, runs.len(), batches));
+                    queue.extend(self.to_do(testbed, &name, runs.len(), batches));
                     runs.push((index, RequestRun::new(state, launch, lock, left)));
                 }
             }
@@ -120,7 +121,7 @@ impl Fleet {
 
     fn work_off<T: Send>(&self, mut queue: Vec<Job<'_>>, runs: &[&RequestRun<'_, '_, T>]) {
         queue.sort_by_key(|job| std::cmp::Reverse(job.batch.size));
-        let workers = self.jobs.0.get().min(queue.len());
+        let workers = self.jobs.halves().min(queue.len());
         let queue = Mutex::new(queue);
         thread::scope(|scope| {
             for _ in 0..workers {
@@ -138,13 +139,13 @@ impl Fleet {
     }
 
     /// Waits until the host has enough memory for one of the jobs, and takes it.
-    fn next<'a, T>(&self, queue: &Mutex<Vec<Job<'a>>>, runs: &[&RequestRun<'_, '_, T>]) -> Option<Job<'a>> {
+    fn next<'a, T: Send>(&self, queue: &Mutex<Vec<Job<'a>>>, runs: &[&RequestRun<'_, '_, T>]) -> Option<Job<'a>> {
         let mut vms = lock(&self.running_vms);
         loop {
             let mut queue = lock(queue);
-            let needs: Vec<u64> = queue.iter().map(|job| job.need).collect();
+            let needs: Vec<Need> = queue.iter().map(|job| job.need).collect();
             let free = memory::free_mib();
-            match decide(&needs, &vms, self.jobs.0.get(), free, Instant::now()) {
+            match decide(&needs, &vms, self.jobs.halves(), free, Instant::now()) {
                 Decision::Nothing => return None,
                 Decision::Start(index) => {
                     let job = queue.remove(index);
@@ -154,13 +155,13 @@ impl Fleet {
                 Decision::Refuse { free_mib } => {
                     let job = queue.remove(0);
                     let run = runs[job.run];
-                    run.fail(LaunchError::Memory { kernel: run.kernel().clone(), needs_mib: job.need, free_mib });
+                    run.fail(LaunchError::Memory { kernel: run.kernel().clone(), needs_mib: job.need.mib, free_mib });
                     drop_rest(&mut queue, job.run, run);
                     continue;
                 }
                 Decision::AwaitMemory { free_mib } => {
                     vms.starve(Instant::now());
-                    queue[0].line.waiting(needs[0], free_mib);
+                    queue[0].line.waiting(needs[0].mib, free_mib);
                 }
                 Decision::AwaitJob => {}
             }
@@ -168,12 +169,28 @@ impl Fleet {
             vms = self.changed.wait_timeout(vms, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+
+    /// Returns the jobs of an environment: its batches, with what their VMs take.
+    fn to_do<'a>(
+        &self,
+        testbed: &'a Testbed<'a>,
+        name: &str,
+        run: usize,
+        batches: Vec<Batch>,
+    ) -> impl Iterator<Item = Job<'a>> {
+        let count = batches.len();
+        batches.into_iter().enumerate().map(move |(number, batch)| {
+            let line = ProgressLine::of(&testbed.resources.progress, name, (number + 1, count), batch.scenarios.len());
+            let mib = u64::from(memory_of(&batch.scenarios).unwrap_or(testbed.memory_mib())) + OVERHEAD_MIB;
+            Job { run, line, need: Need { halves: self.jobs.halves_of(batch.pace), mib }, batch }
+        })
+    }
 }
 
 /// The slot of a running VM, released when dropped.
 struct VmSlot<'a> {
     fleet: &'a Fleet,
-    need: u64,
+    need: Need,
 }
 
 impl Drop for VmSlot<'_> {
@@ -188,7 +205,7 @@ fn take_lock(resources: &Resources, testbed: &Testbed<'_>) -> Result<Lock, Launc
 }
 
 /// Looks up which outcomes of a request are stored.
-fn state_of<'a, T>(resources: &'a Resources, request: &'a RunRequest<'_, T>) -> RequestState<'a, T> {
+fn state_of<'a, T: Send>(resources: &'a Resources, request: &'a RunRequest<'_, T>) -> RequestState<'a, T> {
     let testbed = request.testbed;
     RequestState::open(
         &resources.store,
@@ -199,18 +216,8 @@ fn state_of<'a, T>(resources: &'a Resources, request: &'a RunRequest<'_, T>) -> 
     )
 }
 
-fn jobs<'a>(testbed: &'a Testbed<'a>, name: &str, run: usize, batches: Vec<Batch>) -> Vec<Job<'a>> {
-    let count = batches.len();
-    let job = |(number, batch): (usize, Batch)| {
-        let line = ProgressLine::of(&testbed.resources.progress, name, (number + 1, count), batch.scenarios.len());
-        let need = u64::from(memory_of(&batch.scenarios).unwrap_or(testbed.memory_mib())) + OVERHEAD_MIB;
-        Job { run, batch, line, need }
-    };
-    batches.into_iter().enumerate().map(job).collect()
-}
-
 /// Drops the other batches of a kernel that does not boot.
-fn drop_rest<T>(queue: &mut Vec<Job<'_>>, index: usize, run: &RequestRun<'_, '_, T>) {
+fn drop_rest<T: Send>(queue: &mut Vec<Job<'_>>, index: usize, run: &RequestRun<'_, '_, T>) {
     let before = queue.len();
     queue.retain(|job| job.run != index);
     run.skip(before - queue.len());

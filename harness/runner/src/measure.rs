@@ -85,7 +85,7 @@ impl<'a> Bench<'a> {
     /// [`MeasureError`] if a VM cannot be booted, dies or hangs.
     pub fn sessions(&self, scenarios: &[&Expanded], memory_mib: u32) -> Result<Vec<Session>, MeasureError> {
         let scenarios: Vec<_> = scenarios.iter().map(|&scenario| (scenario, None)).collect();
-        batches(&scenarios, 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
+        batches(&scenarios, |_| 1).iter().map(|batch| self.session(&batch.scenarios, memory_mib)).collect()
     }
 
     fn session(&self, scenarios: &[plan::Scenario], memory_mib: u32) -> Result<Session, MeasureError> {

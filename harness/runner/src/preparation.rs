@@ -8,6 +8,7 @@ use harness_builder::{
     progress::Progress,
 };
 use harness_protocol::name::Environment;
+use rayon::prelude::*;
 
 use crate::{
     qemu::QEMU_VARIABLE,
@@ -33,7 +34,7 @@ pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Re
 /// [`HostError`] if something is missing that may not or cannot be installed.
 pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mode) -> Result<(), HostError> {
     let all_built =
-        environments.iter().all(|environment| resources.built(&environment.kernel, &environment.image).is_ok());
+        environments.par_iter().all(|environment| resources.built(&environment.kernel, &environment.image).is_ok());
     if all_built {
         return prepare_host(&[Purpose::Vm], mode, resources.progress());
     }

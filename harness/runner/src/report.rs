@@ -25,6 +25,7 @@ use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::layout::AttemptRole;
 use harness_snapshot::render;
 use harness_verdict::judgement::{Judgement, Row};
+use rayon::prelude::*;
 
 pub use counts::{Counts, counted};
 use guest_text::harmless;
@@ -106,6 +107,11 @@ impl Status {
             }
         }
     }
+}
+
+/// Returns the most serious status of results; `None` if there are none.
+pub fn worst(results: &[ScenarioResult]) -> Option<RunStatus> {
+    results.par_iter().map(ScenarioResult::run_status).max()
 }
 
 impl ScenarioResult {

@@ -1,5 +1,7 @@
 //! The project's resources: kernels, images, the guest program, and the cache they are built into.
 
+use std::sync::Mutex;
+
 use harness_builder::{
     cache::{Area, Cache, CacheError},
     guest_program::{
@@ -19,7 +21,7 @@ use harness_snapshot::owner::Lineage;
 use thiserror::Error;
 
 use crate::{
-    capacity::{Fleet, Jobs},
+    capacity::{Fleet, Jobs, lock},
     error_chain::chain,
     guard::RunGuard,
     store::{Freshness, RunId, Store, StoreError},
@@ -125,6 +127,49 @@ pub struct Resources {
     pub(crate) run_guard: Option<RunGuard>,
     /// Whether some scenario needs the guard's program.
     pub(crate) needs_guard: bool,
+    /// What all environments share.
+    pub(crate) shared: Shared,
+}
+
+/// Programs and objects that are found once for all environments: whoever finds them compares their files with their sums.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) guest: Once<GuestProgram>,
+    pub(crate) objects: Once<Objects>,
+    pub(crate) guard: Once<GuardProgram>,
+}
+
+/// A value that is kept once it is there.
+#[derive(Debug)]
+pub(crate) struct Once<T>(Mutex<Option<T>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Once<T> {
+    /// Returns the value, which is found or built if it is not there yet.
+    ///
+    /// # Errors
+    /// That of `build`; then nothing is kept.
+    pub(crate) fn get<E>(&self, build: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let built = self.find(|| build().map(Some))?;
+        Ok(built.expect("it was built, or there would be an error"))
+    }
+
+    /// Returns the value if it is there or is found.
+    ///
+    /// # Errors
+    /// That of `find`.
+    pub(crate) fn find<E>(&self, find: impl FnOnce() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        let mut kept = lock(&self.0);
+        if kept.is_none() {
+            *kept = find()?;
+        }
+        Ok(kept.clone())
+    }
 }
 
 impl Resources {
@@ -135,19 +180,28 @@ impl Resources {
     pub fn open(project: Project, freshness: Freshness, progress: Progress) -> Result<Self, ResourcesError> {
         let cache = Cache::from_env()?;
         let store = Store::new(cache.folder(Area::Store)?, RunId::current(), freshness).with_progress(progress.clone());
-        let kernels = kernel::catalogue::Catalogue::of_folder(&project.kernels())?;
-        let images = image::catalogue::Catalogue::of_folder(&project.images())?;
+        Self::in_cache(project, cache, store, progress)
+    }
+
+    /// Opens the resources of a project with this cache and store.
+    pub(crate) fn in_cache(
+        project: Project,
+        cache: Cache,
+        store: Store,
+        progress: Progress,
+    ) -> Result<Self, ResourcesError> {
         Ok(Self {
             cache,
             progress,
             store,
             pins: Pins::default(),
             fleet: Fleet::of(Jobs::default()),
+            kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels())?,
+            images: image::catalogue::Catalogue::of_folder(&project.images())?,
             project,
-            kernels,
-            images,
             run_guard: None,
             needs_guard: false,
+            shared: Shared::default(),
         })
     }
 
@@ -338,8 +392,9 @@ impl Resources {
     /// # Errors
     /// [`ResourcesError`] if one cannot be built.
     pub fn build_shared(&self) -> Result<(GuestProgram, Objects), ResourcesError> {
-        let guest = guest_program::build(self.project.root(), &self.cache, &self.progress)?;
-        Ok((guest, objects::build(&self.project.objects(), &self.cache, &self.progress)?))
+        let (root, cache, progress) = (self.project.root(), &self.cache, &self.progress);
+        let guest = self.shared.guest.get(|| guest_program::build(root, cache, progress))?;
+        Ok((guest, self.shared.objects.get(|| objects::build(&self.project.objects(), cache, progress))?))
     }
 
     /// Returns the guard's program, built if a scenario needs it.
@@ -350,7 +405,8 @@ impl Resources {
         if !self.needs_guard {
             return Ok(None);
         }
-        Ok(Some(guard::build(self.project.root(), &self.cache, &self.progress)?))
+        let build = || guard::build(self.project.root(), &self.cache, &self.progress);
+        Ok(Some(self.shared.guard.get(build)?))
     }
 
     /// Returns a kernel if it is built.
@@ -381,4 +437,19 @@ impl Resources {
 /// Returns why scenarios of an image are skipped. `xtask/not-run.toml` recognizes skips by these words.
 pub(crate) fn why_gone(image: &ImageName, reason: &str) -> String {
     format!("image {image} cannot be built: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_not_looked_for_again_and_a_failure_is_not_kept() {
+        let once = Once::default();
+        assert_eq!(once.find(|| Ok::<Option<u8>, &str>(None)), Ok(None));
+        assert_eq!(once.get(|| Err("no disk")), Err("no disk"));
+        assert_eq!(once.get(|| Ok::<u8, &str>(7)), Ok(7));
+        assert_eq!(once.get(|| Err("it looked again")), Ok(7));
+        assert_eq!(once.find(|| Err("it looked again")), Ok(Some(7)));
+    }
 }

@@ -23,6 +23,7 @@ use harness_snapshot::{
 };
 use harness_uapi::vocabulary::{KnownNames, KnownNamesError};
 use harness_verdict::judge;
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::{
@@ -138,7 +139,8 @@ impl Runner {
     /// # Errors
     /// [`RunnerError::Scenarios`] with every error in any of them.
     pub fn check<'a>(&self, names: impl IntoIterator<Item = &'a ScenarioName>) -> Result<Vec<Checked>, RunnerError> {
-        let read: Result<Vec<_>, _> = names.into_iter().map(|name| self.suite.check(name, &self.known)).collect();
+        let names: Vec<&ScenarioName> = names.into_iter().collect();
+        let read: Result<Vec<_>, _> = names.into_par_iter().map(|name| self.suite.check(name, &self.known)).collect();
         all(read?)
     }
 
@@ -217,7 +219,7 @@ impl Runner {
             };
             Ok(unjudged(identity.environment(), checked, status))
         };
-        checked.iter().map(result).collect()
+        checked.par_iter().map(result).collect()
     }
 
     /// Returns how long each of these scenarios took on a kernel, by its stored outcome; `None` for one that did not
@@ -234,7 +236,7 @@ impl Runner {
     }
 
     fn expand_all(&self, testbed: &Testbed<'_>, checked: &[&Checked]) -> Result<Vec<Expansion>, RunnerError> {
-        all(checked.iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
+        all(checked.par_iter().map(|checked| testbed.expand(checked, self.suite.path(checked.name()))).collect())
     }
 
     /// Runs the scenarios of each task that have no stored outcome. Returns one result per scenario, and the error if

@@ -17,6 +17,7 @@ use harness_snapshot::{
     owner::{Lineage, Owner},
     reasons::{Complaint, Explanation, OwnSnapshots},
 };
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::{
@@ -199,16 +200,14 @@ impl Selection {
     /// # Errors
     /// [`SelectionError`] if the store or a snapshot cannot be read.
     pub fn known_results(&self) -> Result<Vec<ScenarioResult>, SelectionError> {
-        let mut results: Vec<ScenarioResult> = Vec::new();
-        for plan in self.plans() {
+        let known = |plan: &EnvironmentPlan<'_>| -> Result<Vec<ScenarioResult>, SelectionError> {
             match self.identity(&plan.environment)? {
-                Some(identity) => {
-                    results.extend(self.runner.stored_results(self.resources.store(), &identity, &plan.scenarios)?);
-                }
-                None => results.extend(unjudged(&plan, &self.without_identity(&plan.environment.image)?)),
+                Some(identity) => Ok(self.runner.stored_results(self.resources.store(), &identity, &plan.scenarios)?),
+                None => Ok(unjudged(plan, &self.without_identity(&plan.environment.image)?)),
             }
-        }
-        Ok(sorted(results))
+        };
+        let results: Vec<Vec<ScenarioResult>> = self.plans().par_iter().map(known).collect::<Result<_, _>>()?;
+        Ok(sorted(results.into_iter().flatten().collect()))
     }
 
     /// Returns the status of scenarios in an environment that never ran.
@@ -311,18 +310,18 @@ impl Selection {
     /// # Errors
     /// [`SelectionError`] if the store or the scenarios' folder cannot be read.
     pub fn report(&self, results: Vec<ScenarioResult>) -> Result<Results, SelectionError> {
-        let mut explanations = BTreeMap::new();
         let own = self.runner.suite().own_snapshots()?;
-        let mut label = |environment: Environment| {
+        let labelled = |environment: Environment| {
             let identity = self.identity(&environment)?;
-            if let Some(identity) = &identity {
-                explanations.extend(self.explanations(&identity.lineage, &own));
-            }
+            let explanations = identity.as_ref().map(|identity| self.explanations(&identity.lineage, &own));
             let release = identity.as_ref().map(|identity| identity.release().to_owned());
             let replaced = identity.map(|identity| identity.replaced().clone()).unwrap_or_default();
-            Ok(EnvironmentLabel { environment, release, replaced })
+            Ok((EnvironmentLabel { environment, release, replaced }, explanations.unwrap_or_default()))
         };
-        let environments = self.environments().into_iter().map(&mut label).collect::<Result<_, SelectionError>>()?;
+        let labelled: Vec<_> =
+            self.environments().into_par_iter().map(labelled).collect::<Result<_, SelectionError>>()?;
+        let (environments, explanations): (Vec<_>, Vec<_>) = labelled.into_iter().unzip();
+        let explanations = explanations.into_iter().flatten().collect();
         Ok(Results { guard: self.resources.run_guard, environments, results, explanations })
     }
 

@@ -71,11 +71,13 @@ impl Resources {
             .ok_or_else(|| missing(format!("kernel {kernel}"), format!("kernel build {kernel}")))?;
         let image = image::find_built(&self.images.get(image.as_str())?, &self.cache)?
             .ok_or_else(|| missing(format!("image {image}"), format!("image build {image}")))?;
-        let guest = guest_program::find_built(self.project.root(), &self.cache)?
-            .ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
-        let objects = objects::find_built(&self.project.objects(), &self.cache)?
-            .ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
-        let guard = match guard::find_built(self.project.root(), &self.cache) {
+        let (root, cache) = (self.project.root(), &self.cache);
+        let guest = self.shared.guest.find(|| guest_program::find_built(root, cache))?;
+        let guest = guest.ok_or_else(|| missing("the guest program".to_owned(), "image build".to_owned()))?;
+        let objects = self.shared.objects.find(|| objects::find_built(&self.project.objects(), cache))?;
+        let objects =
+            objects.ok_or_else(|| missing("an object that scenarios load".to_owned(), "image build".to_owned()))?;
+        let guard = match self.shared.guard.find(|| guard::find_built(root, cache)) {
             Ok(None) if self.needs_guard => {
                 return Err(missing("the guard's program".to_owned(), "run --filter 'guard/*'".to_owned()));
             }
@@ -307,13 +309,10 @@ fn release_of(kernel: &KernelName, uname: &str) -> Result<Release, ResourcesErro
 mod tests {
     use std::fs;
 
-    use harness_builder::{cache::Cache, pins::Pins, progress::Progress, project::Project};
+    use harness_builder::{cache::Cache, progress::Progress, project::Project};
 
     use super::*;
-    use crate::{
-        capacity::{Fleet, Jobs},
-        store::{Freshness, RunId, Store},
-    };
+    use crate::store::{Freshness, RunId, Store};
 
     /// Opens a project with an image of one file.
     fn resources(folder: &Path, progress: Progress) -> Resources {
@@ -322,18 +321,8 @@ mod tests {
         let manifest = "summary = \"s\"\nsuite = \"trixie\"\n[texts]\n\"etc/motd\" = \"hello\"\n";
         fs::write(folder.join("images/one.toml"), manifest).unwrap();
         let project = Project::above(folder).unwrap();
-        Resources {
-            cache: Cache::at(folder.join("cache")).unwrap(),
-            progress,
-            store: Store::new(folder.join("cache/store"), RunId::current(), Freshness::Any),
-            pins: Pins::default(),
-            fleet: Fleet::of(Jobs::default()),
-            kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
-            images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),
-            project,
-            run_guard: None,
-            needs_guard: false,
-        }
+        let store = Store::new(folder.join("cache/store"), RunId::current(), Freshness::Any);
+        Resources::in_cache(project, Cache::at(folder.join("cache")).unwrap(), store, progress).unwrap()
     }
 
     #[test]

@@ -7,10 +7,11 @@ use harness_protocol::{
     outcome::ScenarioOutcome,
 };
 use harness_scenario::expanded::Expanded;
+use rayon::{iter::Either, prelude::*};
 
 use crate::{
     batches::{Batch, batches},
-    capacity::lock,
+    capacity::{Pace, lock},
     identity::Artefacts,
     launch::LaunchError,
     store::{Key, Store, StoreError},
@@ -63,7 +64,7 @@ struct Missing<'a> {
     micros: Option<u64>,
 }
 
-impl<'a, T> RequestState<'a, T> {
+impl<'a, T: Send> RequestState<'a, T> {
     /// Creates the state of a request, and looks up its scenarios in the store.
     pub(super) fn open(
         store: &'a Store,
@@ -74,7 +75,7 @@ impl<'a, T> RequestState<'a, T> {
     ) -> Self {
         let missing =
             |expanded: &&'a Expanded| Missing { expanded, key: Key::of(artefacts, &expanded.plan), micros: None };
-        let missing = Mutex::new(wanted.iter().map(missing).collect());
+        let missing = Mutex::new(wanted.par_iter().map(missing).collect());
         let state = Self { store, kernel, read, show, missing, known: Mutex::default() };
         state.look_up();
         state
@@ -83,15 +84,16 @@ impl<'a, T> RequestState<'a, T> {
     /// Looks up the missing outcomes in the store.
     pub(super) fn look_up(&self) {
         let (mut missing, mut known) = (lock(&self.missing), lock(&self.known));
-        for one in mem::take(&mut *missing) {
-            match self.store.look_up(&one.key) {
-                Some(stored) if stored.is_reusable => {
-                    let (read, _) = (self.read)(one.expanded, &stored.outcome);
-                    known.insert(stored.outcome.scenario, read);
-                }
-                stored => missing.push(Missing { micros: stored.and_then(|stored| stored.micros()), ..one }),
+        let look_up = |one: Missing<'a>| match self.store.look_up(&one.key) {
+            Some(stored) if stored.is_reusable => {
+                let (read, _) = (self.read)(one.expanded, &stored.outcome);
+                Either::Left((stored.outcome.scenario, read))
             }
-        }
+            stored => Either::Right(Missing { micros: stored.and_then(|stored| stored.micros()), ..one }),
+        };
+        let (found, rest): (Vec<_>, Vec<_>) = mem::take(&mut *missing).into_par_iter().partition_map(look_up);
+        known.extend(found);
+        *missing = rest;
     }
 
     /// Shows the values that are known before VMs are started.
@@ -103,8 +105,8 @@ impl<'a, T> RequestState<'a, T> {
         lock(&self.missing).is_empty()
     }
 
-    /// Divides the missing scenarios into batches for `vms` VMs at once.
-    pub(super) fn batches(&self, vms: usize) -> Vec<Batch> {
+    /// Divides the missing scenarios into batches for as many VMs at once as `vms` says.
+    pub(super) fn batches(&self, vms: impl Fn(Pace) -> usize) -> Vec<Batch> {
         let all: Vec<_> = lock(&self.missing).iter().map(|missing| (missing.expanded, missing.micros)).collect();
         batches(&all, vms)
     }
@@ -189,7 +191,7 @@ mod tests {
         assert_eq!(shown.load(Ordering::Relaxed), 0, "no VM has been started");
         state.show_known();
         assert_eq!(shown.load(Ordering::Relaxed), 2);
-        let batches = state.batches(1);
+        let batches = state.batches(|_| 1);
         assert_eq!(batches[0].scenarios, [all[2].plan.clone()]);
         // Known outcomes are not looked up again.
         fs::remove_dir_all(folder.path()).unwrap();

@@ -31,7 +31,7 @@ struct State {
     lock: Option<Lock>,
 }
 
-impl<'l, 'a, T> RequestRun<'l, 'a, T> {
+impl<'l, 'a, T: Send> RequestRun<'l, 'a, T> {
     pub(super) fn new(request: &'l RequestState<'a, T>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
         let state = Mutex::new(State { left, alive: false, error: None, lock: Some(lock) });
         Self { request, launch, state }

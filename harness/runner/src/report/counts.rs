@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use harness_verdict::verdict::Class;
+use rayon::prelude::*;
 
 use super::{RunStatus, ScenarioResult, Status};
 
@@ -33,21 +34,35 @@ pub struct Counts {
 impl Counts {
     /// Counts these results.
     pub fn of(results: &[ScenarioResult]) -> Self {
+        results.par_iter().map(Self::of_one).reduce(Self::default, Self::plus)
+    }
+
+    fn of_one(result: &ScenarioResult) -> Self {
         let mut counts = Self::default();
-        for result in results {
-            match &result.status {
-                Status::Skipped { .. } => counts.skipped += 1,
-                Status::Fault { .. } => counts.faults += 1,
-                Status::NotRun { .. } => counts.not_run += 1,
-                Status::Judged { judgement, .. } => {
-                    counts.judged += 1;
-                    judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
-                    counts.splats += usize::from(judgement.new_splats().next().is_some());
-                    counts.differing += usize::from(result.run_status() == RunStatus::Differs);
-                }
+        match &result.status {
+            Status::Skipped { .. } => counts.skipped = 1,
+            Status::Fault { .. } => counts.faults = 1,
+            Status::NotRun { .. } => counts.not_run = 1,
+            Status::Judged { judgement, .. } => {
+                counts.judged = 1;
+                judgement.rows().for_each(|row| counts.attempts[row.verdict.class() as usize] += 1);
+                counts.splats = usize::from(judgement.new_splats().next().is_some());
+                counts.differing = usize::from(result.run_status() == RunStatus::Differs);
             }
         }
         counts
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            judged: self.judged + other.judged,
+            skipped: self.skipped + other.skipped,
+            faults: self.faults + other.faults,
+            not_run: self.not_run + other.not_run,
+            differing: self.differing + other.differing,
+            splats: self.splats + other.splats,
+            attempts: std::array::from_fn(|class| self.attempts[class] + other.attempts[class]),
+        }
     }
 
     /// Returns the counts as one sentence.

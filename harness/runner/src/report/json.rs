@@ -14,6 +14,7 @@ use harness_verdict::{
     judgement::{Crash, JudgedSplat, Judgement, Row},
     verdict::{Class, Verdict},
 };
+use rayon::prelude::*;
 
 use super::{
     Counts, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control, numbered,
@@ -47,18 +48,24 @@ pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     let (images, replaced) = (results.images(), replaced.collect());
     let guard = results.guard.map(RunGuard::as_str);
     push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images, kernels, guard, replaced })?;
-    for result in &results.results {
-        if let Status::Judged { judgement, .. } = &result.status {
-            for (case, number, row) in numbered(judgement) {
-                push(&mut text, &attempt(result, judgement.grid.as_deref(), (case, number), row))?;
-            }
-            for judged in &judgement.splats {
-                push(&mut text, &splat(result, judged))?;
-            }
-        }
-        push(&mut text, &status(result))?;
-    }
+    let lines: Vec<String> = results.results.par_iter().map(lines_of).collect::<Result<_, _>>()?;
+    text.extend(lines);
     push(&mut text, &end(results.counts()))?;
+    Ok(text)
+}
+
+/// Returns the lines of a scenario in an environment.
+fn lines_of(result: &ScenarioResult) -> Result<String, serde_json::Error> {
+    let mut text = String::new();
+    if let Status::Judged { judgement, .. } = &result.status {
+        for (case, number, row) in numbered(judgement) {
+            push(&mut text, &attempt(result, judgement.grid.as_deref(), (case, number), row))?;
+        }
+        for judged in &judgement.splats {
+            push(&mut text, &splat(result, judged))?;
+        }
+    }
+    push(&mut text, &status(result))?;
     Ok(text)
 }
 

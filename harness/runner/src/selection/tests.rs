@@ -2,15 +2,13 @@ use std::fs;
 
 use harness_builder::{
     cache::{Area, Cache},
-    image, kernel,
-    pins::Pins,
+    image,
     progress::Progress,
     project::Project,
 };
 
 use super::*;
 use crate::{
-    capacity::{Fleet, Jobs},
     report::RunStatus,
     store::{Freshness, RunId, Store},
 };
@@ -18,18 +16,9 @@ use crate::{
 /// Selects scenarios of this project, with an empty cache in `folder`.
 fn selection(folder: &Path, kernels: &[&str], filter: &str) -> Selection {
     let project = Project::find().unwrap();
-    let resources = Resources {
-        cache: Cache::at(folder).unwrap(),
-        progress: Progress::silent(),
-        store: Store::new(folder.join("store"), RunId::current(), Freshness::Any),
-        pins: Pins::default(),
-        fleet: Fleet::of(Jobs::default()),
-        kernels: kernel::catalogue::Catalogue::of_folder(&project.kernels()).unwrap(),
-        images: image::catalogue::Catalogue::of_folder(&project.images()).unwrap(),
-        project: project.clone(),
-        run_guard: None,
-        needs_guard: false,
-    };
+    let store = Store::new(folder.join("store"), RunId::current(), Freshness::Any);
+    let cache = Cache::at(folder).unwrap();
+    let resources = Resources::in_cache(project.clone(), cache, store, Progress::silent()).unwrap();
     let runner = Runner::open(&project, &project.scenarios()).unwrap();
     let scenarios = runner.check(&runner.suite().select(filter).unwrap()).unwrap();
     let (default_images, all_images) = (resources.default_images().unwrap(), resources.images(["all"]).unwrap());
