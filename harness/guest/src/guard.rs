@@ -265,7 +265,12 @@ impl Guard {
 
     /// Returns whether an attack has ended its process, and it with it.
     fn is_gone(&mut self) -> bool {
-        self.is_attacked && !self.is_pinned && self.ended().is_some()
+        self.may_be_gone() && self.ended().is_some()
+    }
+
+    /// Returns whether its end may be what an attack led to.
+    fn may_be_gone(&self) -> bool {
+        self.is_attacked && !self.is_pinned
     }
 
     /// Returns whether it is in force all the time, controls included.
@@ -281,7 +286,10 @@ impl Guard {
         if self.is_pinned {
             return self.settled("flush").map(drop);
         }
-        let before = self.settled("on")?;
+        let before = match self.settled("on") {
+            Err(GuardError::Ended { .. }) if self.may_be_gone() => return Ok(()),
+            settled => settled?,
+        };
         before.into_iter().next().map_or(Ok(()), |record| Err(GuardError::Stray(record)))?;
         self.hold()
     }
@@ -301,15 +309,19 @@ impl Guard {
 
     /// Switches it off. Returns what it recorded while it was on.
     pub(crate) fn off(&mut self) -> Result<Window, GuardError> {
+        const GONE: Window = Window { records: Vec::new(), calls: 0, filler: None, is_attacked: true };
         if self.is_gone() {
-            return Ok(Window { records: Vec::new(), calls: 0, filler: None, is_attacked: true });
+            return Ok(GONE);
         }
         if self.reader != Reader::Reads {
             reader::go_on(self.pid())?;
         }
         let before = self.counters;
         let mut records = std::mem::take(&mut self.inherited);
-        records.extend(self.settled(if self.is_pinned { "flush" } else { "off" })?);
+        match self.settled(if self.is_pinned { "flush" } else { "off" }) {
+            Err(GuardError::Ended { .. }) if self.may_be_gone() => return Ok(GONE),
+            settled => records.extend(settled?),
+        }
         if !self.is_pinned {
             // Everything is read, and nothing more is printed until the next command.
             rustix::fs::ftruncate(&self.printed, 0).map_err(|error| failed("truncate")(error.into()))?;
@@ -332,15 +344,10 @@ impl Guard {
             return Ok(());
         }
         drop(self.child.stdin.take());
-        let deadline = Instant::now() + PATIENCE;
-        let mut pause = Pause::default();
-        loop {
-            match self.ended() {
-                Some(how) if how == SUCCESS => return Ok(()),
-                Some(how) => return Err(GuardError::Ended { how, complaint: self.complaint() }),
-                None if Instant::now() >= deadline => return Err(self.silent("end")),
-                None => pause.take(),
-            }
+        match self.await_end() {
+            Some(how) if how == SUCCESS || self.may_be_gone() => Ok(()),
+            Some(how) => Err(GuardError::Ended { how, complaint: self.complaint() }),
+            None => Err(self.silent("end")),
         }
     }
 
@@ -359,7 +366,7 @@ impl Guard {
         let stdin = self.child.stdin.as_mut();
         let sent = stdin.map_or(Ok(()), |stdin| writeln!(stdin, "{command}").and_then(|()| stdin.flush()));
         if let Err(source) = sent {
-            return Err(match self.ended() {
+            return Err(match self.await_end() {
                 Some(how) => GuardError::Ended { how, complaint: self.complaint() },
                 None => GuardError::Io { doing: "give a command", source },
             });
@@ -451,6 +458,19 @@ impl Guard {
             Ok(Some(status)) => Some(status.to_string()),
             // Whoever waits for any child has reaped it.
             Err(_) => Some("in an unknown way".to_owned()),
+        }
+    }
+
+    /// Waits for the end of a process that reads no commands any more: it is closing its files, the guard's links among
+    /// them, which takes seconds. Returns how it ended, if it has.
+    fn await_end(&mut self) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Pause::default();
+        loop {
+            match self.ended() {
+                None if Instant::now() < deadline => pause.take(),
+                ended => return ended,
+            }
         }
     }
 

@@ -193,3 +193,39 @@ fn a_ring_that_should_be_full_has_lost_records() {
     let window = guard.off().unwrap();
     assert!(window.filler.is_some() && window.records.len() == 2);
 }
+
+/// Starts one that will soon end by a signal; it closes its input before that if so said.
+fn dying(closes_input: bool) -> (FakeProgram, Guard) {
+    let closing = if closes_input { "exec <&-" } else { ":" };
+    let program = FakeProgram::new(&format!(
+        "echo '{{\"ready\":{{}}}}'; read -r command\n\
+         echo '{{\"done\":\"on\",\"counters\":{{\"recorded\":0,\"read\":0,\"lost\":0,\"seq\":0,\"counted\":0}}}}'\n\
+         {closing}; touch FOLDER/noted; sleep 0.3; kill -9 $$"
+    ));
+    let mut guard = program.running();
+    guard.on().unwrap();
+    while !program.folder.path().join("noted").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    (program, guard)
+}
+
+#[test]
+fn an_attack_that_ends_it_may_take_its_time() {
+    for closes_input in [true, false] {
+        let (_program, mut guard) = dying(closes_input);
+        guard.survive(true).unwrap();
+        let window = guard.off().unwrap();
+        assert!(window.is_attacked && window.records.is_empty() && window.calls == 0);
+        guard.stop().unwrap();
+    }
+}
+
+#[test]
+fn an_end_without_an_attack_is_an_error() {
+    for closes_input in [true, false] {
+        let (_program, mut guard) = dying(closes_input);
+        let error = guard.off().unwrap_err().to_string();
+        assert_eq!(error, "the guard has ended, signal: 9 (SIGKILL)");
+    }
+}
