@@ -61,7 +61,10 @@ pub(crate) enum GuardError {
         complaint: String,
     },
     /// It did not answer in time.
-    #[error("the guard has not answered `{command}` for {} s{complaint}", PATIENCE.as_secs())]
+    #[error(
+        "the guard has not answered `{command}` for {} s; if the host is busy with other work, run the scenario again{complaint}",
+        PATIENCE.as_secs()
+    )]
     Silent {
         /// The command.
         command: &'static str,
