@@ -34,12 +34,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use harness_cli::{Context, diagnostic, exit};
+use harness_cli::{Context, diagnostic, exit, screen::Color};
 
 /// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
 struct Cli {
+    /// Whether output is coloured [default: auto: on a terminal, unless NO_COLOR or CLICOLOR=0 is set]
+    #[arg(long, value_enum, value_name = "WHEN", global = true, hide_default_value = true, default_value_t = Color::Auto)]
+    color: Color,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -78,9 +82,12 @@ enum Verb {
 }
 
 /// The order of verbs in help texts and manual pages, most used first.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 29] = [
     "run",
     "report",
+    "list",
+    "show",
+    "new",
     "test",
     "bless",
     "diff",
@@ -145,6 +152,7 @@ fn main() -> ExitCode {
     harness_runner::vm::run_child_if_asked();
     completions::answer_if_asked(command);
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    cli.color.apply();
     match cli.verb.run(&Context::find()) {
         Ok(code) => code,
         Err(error) => {

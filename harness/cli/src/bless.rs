@@ -1,6 +1,9 @@
 //! `bless`: shows changed snapshots and accepts them.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use anyhow::{Result, anyhow};
 use clap::Args as ClapArgs;
@@ -32,6 +35,7 @@ If kernels differ, the first one's text becomes NAME.snap and each other one's N
 An image other than the scenario's first gets NAME@@IMAGE.snap if it differs on all kernels that
 ran, and NAME@KERNEL@IMAGE.snap otherwise. All but NAME.snap need a reason: --reason adds it to
 differences.toml in the scenario directory. A reason is removed with its last snapshot.
+On a terminal the changes of several scenarios are shown and accepted one after the other.
 
 Examples:
   {program} bless --filter maps/mine        show what would change, and ask
@@ -83,28 +87,82 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         )));
     }
     let results = selection.results().map_err(selection::blame)?;
-    let mut reasons = ReasonsUpdate::new(selection.runner.reasons(), selection.runner.suite().own_snapshots()?, given);
-    let (accepted, refused) = sort(&selection, &results, &mut reasons)?;
+    let mut reasons = update(&selection, given.clone())?;
+    let (all, refused) = sort(&selection, &results, &mut reasons)?;
+    let one_by_one = all.len() > 1 && !args.selectors.assumes_yes() && io::stdin().is_terminal();
+    let (count, mut accepted) = (all.len(), all);
+    if one_by_one {
+        accepted = chosen(accepted)?;
+        reasons = update(&selection, given)?;
+        for Proposal { scenario, changes } in &accepted {
+            reasons.enter(scenario, changes).map_err(|complaints| anyhow!("{scenario}\n{complaints}"))?;
+        }
+    }
     let path = selection.runner.suite().reasons_path();
     let changed = reasons.text().map_err(|error| Wrong::input(anyhow!("cannot change {}: {error}", path.display())))?;
-    if !accepted.is_empty() || changed.is_some() {
-        accepted.iter().try_for_each(|(_, change)| screen::print(&format!("{}\n", change.describe())))?;
+    let changes = accepted.iter().map(|proposal| proposal.changes.len()).sum();
+    if changes > 0 || changed.is_some() {
+        if !one_by_one {
+            accepted.iter().try_for_each(Proposal::print)?;
+        }
         if let Some(text) = &changed {
             let difference = report::difference(selection.runner.reasons().text(), text);
             screen::print(&format!("changed {}\n{difference}\n", path.display()))?;
         }
-        if !(args.selectors.assumes_yes() || confirmed(accepted.len() + usize::from(changed.is_some()))?) {
+        let is_agreed = args.selectors.assumes_yes() || one_by_one;
+        if !(is_agreed || confirmed(changes + usize::from(changed.is_some()))?) {
             eprintln!("nothing was changed");
             return Ok(exit::DIFFERS.into());
         }
-        accepted.iter().try_for_each(|(scenario, change)| make(&selection, scenario, change, &results))?;
+        for Proposal { scenario, changes } in &accepted {
+            changes.iter().try_for_each(|change| make(&selection, scenario, change, &results))?;
+        }
         changed.iter().try_for_each(|text| reasons_update::write(&path, text))?;
     }
     if reasons.is_idle() {
         eprintln!("--reason was not used: every selected snapshot of a kernel or image already has a reason");
     }
-    eprintln!("{} changed", counted(accepted.len(), "snapshot file"));
-    Ok(if refused { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
+    eprintln!("{} changed", counted(changes, "snapshot file"));
+    Ok(if refused || accepted.len() < count { exit::DIFFERS.into() } else { ExitCode::SUCCESS })
+}
+
+/// The changes of a scenario's snapshots.
+struct Proposal<'f> {
+    scenario: &'f ScenarioName,
+    changes: Vec<Change>,
+}
+
+impl Proposal<'_> {
+    fn print(&self) -> Result<()> {
+        self.changes.iter().try_for_each(|change| screen::print(&format!("{}\n", change.describe())))
+    }
+}
+
+fn update(selection: &Selection, given: Option<Explanation>) -> Result<ReasonsUpdate<'_>> {
+    Ok(ReasonsUpdate::new(selection.runner.reasons(), selection.runner.suite().own_snapshots()?, given))
+}
+
+/// Shows the changes of one scenario after the other, and asks about each; returns the accepted ones.
+fn chosen(all: Vec<Proposal<'_>>) -> Result<Vec<Proposal<'_>>> {
+    let (count, mut accepted, mut asks) = (all.len(), Vec::new(), true);
+    for (index, proposal) in all.into_iter().enumerate() {
+        proposal.print()?;
+        let question = format!(
+            "({} of {count}) accept {}? [y]es, [n]o, [a]ll from here, [q]uit without it and the rest",
+            index + 1,
+            proposal.scenario
+        );
+        match if asks { screen::letter(&question, &['y', 'n', 'a', 'q'])? } else { Some('y') } {
+            Some('y') => accepted.push(proposal),
+            Some('a') => {
+                asks = false;
+                accepted.push(proposal);
+            }
+            Some('n') => {}
+            _ => break,
+        }
+    }
+    Ok(accepted)
 }
 
 /// Separates the changes that can be accepted, and prints why others cannot. The second value says whether there are any.
@@ -112,7 +170,7 @@ fn sort<'f>(
     selection: &Selection,
     results: &'f [ScenarioResult],
     reasons: &mut ReasonsUpdate<'_>,
-) -> Result<(Vec<(&'f ScenarioName, Change)>, bool)> {
+) -> Result<(Vec<Proposal<'f>>, bool)> {
     let mut refused = false;
     let mut accepted = Vec::new();
     let naming = selection.naming();
@@ -120,7 +178,8 @@ fn sort<'f>(
         let scenario = &group[0].scenario;
         let changes = proposed(selection, group, naming)?;
         match changes.and_then(|changes| reasons.enter(scenario, &changes).map(|()| changes)) {
-            Ok(changes) => accepted.extend(changes.into_iter().map(|change| (scenario, change))),
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => accepted.push(Proposal { scenario, changes }),
             Err(complaints) => {
                 refused = true;
                 eprintln!("not blessed: {scenario}\n{complaints}");

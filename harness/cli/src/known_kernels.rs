@@ -33,12 +33,14 @@ pub(crate) fn vocabularies(context: &Context) -> Result<Vocabularies> {
     }
 }
 
-/// Returns what is known about these kernels, or about the default ones if none is named. A name is that of a manifest, a
+/// Returns what is known about these kernels, or about those of the project file, else the default ones, if none is named. A name is that of a manifest, a
 /// release, or `host` for the running kernel.
 ///
 /// # Errors
 /// If there is no such kernel, or its release is unknown.
 pub(crate) fn facts(names: &[String], context: &Context, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
+    let defaults = if names.is_empty() { context.defaults()?.kernels } else { Vec::new() };
+    let names = if names.is_empty() { &defaults } else { names };
     match context.project() {
         Ok(project) => of_project(names, project, vocabularies),
         Err(_) => of_program(names, vocabularies),

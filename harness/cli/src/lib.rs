@@ -11,22 +11,28 @@ mod caps;
 mod configurations;
 mod context;
 mod convert;
+mod defaults;
 pub mod diagnostic;
 mod diff;
 pub mod exit;
 mod grants;
 mod known_kernels;
+mod list;
+mod new;
 mod order;
 mod output;
 pub mod pin_options;
 mod proving;
 mod report;
 mod run;
+mod scenario_folder;
 pub mod screen;
 pub mod selection;
 pub mod setup;
+mod show;
 mod validate;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +48,9 @@ pub use context::Context;
 pub enum Verb {
     Run(run::Args),
     Report(report::Args),
+    List(list::Args),
+    Show(show::Args),
+    New(new::Args),
     Bless(bless::Args),
     Diff(diff::Args),
     Validate(validate::Args),
@@ -60,6 +69,9 @@ impl Verb {
         match self {
             Self::Run(args) => run::run(args, context),
             Self::Report(args) => report::run(args, context),
+            Self::List(args) => list::run(args, context),
+            Self::Show(args) => show::run(args, context),
+            Self::New(args) => new::run(args, context),
             Self::Bless(args) => bless::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Validate(args) => validate::run(args, context),
@@ -71,10 +83,15 @@ impl Verb {
     }
 }
 
-/// Returns the JSON Schemas of the documents that verbs print, each with the name of its file in `docs/`, without
+/// Returns the JSON Schemas of the documents that verbs print, and of the project file, each with the name of its file in `docs/`, without
 /// `.schema.json`. Others are beside what makes the documents.
-pub fn schemas() -> [(&'static str, Schema); 2] {
-    [("caps", schema_for!(caps::page::Document)), ("convert", schema_for!(convert::Document))]
+pub fn schemas() -> [(&'static str, Schema); 4] {
+    [
+        ("caps", schema_for!(caps::page::Document)),
+        ("convert", schema_for!(convert::Document)),
+        ("scenarios", schema_for!(list::Document)),
+        ("bpf-token", defaults::schema().clone()),
+    ]
 }
 
 /// The placeholder for the program's name in help texts.

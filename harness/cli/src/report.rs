@@ -63,5 +63,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return Ok(selection::nothing(&selection));
     }
     let view = View::of(&selection, args.view.all());
-    run::conclude(&selection, &delivery, selection.known_results()?, |results| view.rest(results, None, None))
+    run::conclude(&selection, &delivery, selection.accept_refusals(selection.known_results()?), |results| {
+        view.rest(results, None, None)
+    })
 }

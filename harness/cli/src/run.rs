@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_program::NAME;
 use harness_runner::{
+    failed::Failed,
     report::{self, Results, RunStatus, ScenarioResult},
     selection::Selection,
 };
@@ -16,6 +17,7 @@ use crate::{
     output::{Delivery, OutputOptions},
     selection::{self, GuardOption, Selectors},
     view::{View, ViewOptions},
+    watch::{self, Watched},
 };
 
 /// Run scenarios in VMs and show what the kernels allowed and denied
@@ -29,6 +31,8 @@ Examples:
   {program} run --kernel 6.12 --image minimal systemd-262 --filter 'token/*'
                                               one column per kernel and image
   {program} run --verbose                   every attempt, not only where a scenario differs
+  {program} run --scenarios mine --watch    again whenever a file there changes
+  {program} run --rerun-failed --fresh      what failed when it last ran, again
   {program} run --guard audit               all scenarios while a guard records every bpf(2) call
   {program} run --junit results.xml --json results.jsonl
   {program} run --scenarios ~/mine --format json | jq 'select(.matches == false)'
@@ -44,6 +48,14 @@ pub struct Args {
     #[command(flatten)]
     selectors: Selectors,
 
+    /// Select only scenarios that failed when they last ran; --fresh attempts them again
+    #[arg(long)]
+    rerun_failed: bool,
+
+    /// Run again whenever a file in the directory of scenarios changes, until Ctrl-C; only what changed is attempted
+    #[arg(long)]
+    watch: bool,
+
     #[command(flatten)]
     guard: GuardOption,
 
@@ -55,10 +67,28 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    if !args.watch {
+        return once(args, context);
+    }
+    let folder = args.selectors.folder(context)?;
+    let progress = if args.outputs.resolve()?.is_for_people() { args.view.progress() } else { Progress::silent() };
+    watch::repeat(&Watched { folders: vec![folder], files: Vec::new() }, &progress, || once(args, context))
+}
+
+fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { args.view.progress() } else { Progress::silent() };
-    let selection = args.selectors.resolve_under(args.guard, context, progress)?;
+    let mut selection = args.selectors.resolve_under(args.guard, context, progress)?;
+    let folder = selection.runner.suite().folder().to_owned();
+    if args.rerun_failed {
+        let failed = Failed::read(selection.resources.cache())?.of(&folder);
+        selection.scenarios.retain(|checked| failed.contains(checked.name()));
+        if selection.scenarios.is_empty() {
+            eprintln!("error: no selected scenario of {} failed when it last ran", folder.display());
+            return Ok(exit::NOTHING_SELECTED.into());
+        }
+    }
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
@@ -71,18 +101,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     };
     let results = selection.results_shown(&show).map_err(selection::blame)?;
+    let (results, complaints) = selection.accept_refusals(results);
+    // The verdicts are not lost with the list.
+    if let Err(error) = Failed::read(selection.resources.cache()).and_then(|failed| failed.record(&folder, &results)) {
+        eprintln!("warning: {:#}", anyhow::Error::new(error));
+    }
     let more = format!("{NAME} report{}", args.selectors.words(args.guard));
-    conclude(&selection, &delivery, results, |results| view.rest(results, Some(start.elapsed()), Some(&more)))
+    conclude(&selection, &delivery, (results, complaints), |results| {
+        view.rest(results, Some(start.elapsed()), Some(&more))
+    })
 }
 
-/// Outputs the results in all requested formats, the one for people as given, and returns the exit code.
+/// Outputs the results, and what is wrong with what the guard of the run refuses, in all requested formats, the one for people as
+/// given; returns the exit code.
 pub(crate) fn conclude(
     selection: &Selection,
     delivery: &Delivery,
-    results: Vec<ScenarioResult>,
+    (results, complaints): (Vec<ScenarioResult>, Vec<String>),
     for_people: impl FnOnce(&Results) -> Result<String>,
 ) -> Result<ExitCode> {
-    let (results, complaints) = selection.accept_refusals(results);
     complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
     let results = selection.report(results)?;
     let delivered = delivery.deliver(&results, || for_people(&results));

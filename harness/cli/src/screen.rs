@@ -8,6 +8,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 /// Returns the width of standard output in characters; `None` if it is not a terminal, where lines must not be wrapped.
 pub fn width() -> Option<usize> {
@@ -68,6 +69,28 @@ pub(crate) fn is_coloured(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
+/// Whether output is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless the environment says otherwise.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+impl Color {
+    /// Makes all output of this process follow the choice.
+    pub fn apply(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => ColorChoice::Always.write_global(),
+            Self::Never => ColorChoice::Never.write_global(),
+        }
+    }
+}
+
 /// Prints to standard output, with styles if it is a terminal; a closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
     // To look for styles in megabytes of JSON takes a fifth of a run that has nothing to do.
@@ -79,6 +102,30 @@ pub fn print(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Asks for one of some letters on the terminal until one is given; the last one if the input ends, and `None` if there is no
+/// terminal.
+pub fn letter(question: &str, letters: &[char]) -> Result<Option<char>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    loop {
+        eprint!("{question} ");
+        io::stderr().flush().context("cannot write to the terminal")?;
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer).context("cannot read from the terminal")?;
+        let given = if read == 0 { letters.last().copied() } else { chosen_letter(&answer, letters) };
+        if given.is_some() {
+            return Ok(given);
+        }
+    }
+}
+
+/// Returns the letter that an answer is or begins with.
+fn chosen_letter(answer: &str, letters: &[char]) -> Option<char> {
+    let first = answer.trim().chars().next()?.to_ascii_lowercase();
+    letters.contains(&first).then_some(first)
 }
 
 /// Asks a question on the terminal; `None` if there is no terminal.
@@ -120,6 +167,12 @@ mod tests {
         ");
         assert_eq!(wrapped_line("a  b", 3), "a\nb\n");
         assert_eq!(wrapped_line("        a b c d", 6).lines().last(), Some("d"));
+    }
+
+    #[test]
+    fn an_answer_is_one_of_the_letters() {
+        let of = |answer| chosen_letter(answer, &['y', 'n', 'q']);
+        assert_eq!([of("y\n"), of(" No\n"), of("Q"), of("\n"), of("x")], [Some('y'), Some('n'), Some('q'), None, None]);
     }
 
     #[test]

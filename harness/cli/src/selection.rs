@@ -19,6 +19,7 @@ use harness_runner::{
     scenario_runner::{Runner, RunnerError},
     selection::{Selection, SelectionError},
     store::Freshness,
+    suite::Suite,
 };
 
 use crate::{Context, candidates, exit, exit::Wrong, pin_options::PinOptions, setup::Installation};
@@ -93,6 +94,19 @@ pub struct Scope {
 }
 
 impl Selectors {
+    /// Returns the directory of scenario files.
+    pub(crate) fn folder(&self, context: &Context) -> Result<PathBuf> {
+        match self
+            .scope
+            .scenarios
+            .clone()
+            .map_or_else(|| Ok(context.defaults()?.scenarios), |folder| anyhow::Ok(Some(folder)))?
+        {
+            Some(folder) => Ok(folder),
+            None => Ok(context.project()?.scenarios()),
+        }
+    }
+
     /// Whether stored outcomes are ignored.
     pub fn wants_fresh(&self) -> bool {
         self.scope.fresh
@@ -130,7 +144,7 @@ impl Selectors {
     /// If something named does not exist or is wrong.
     pub fn resolve(&self, context: &Context, progress: Progress) -> Result<Selection> {
         let mut selection = self.scope.resolve(context, &self.kernel, progress)?;
-        if self.prebuilt {
+        if self.prebuilt || (self.kernel.is_empty() && context.defaults()?.prebuilt) {
             selection.kernels = selection.resources.prebuilt(&selection.kernels).map_err(Wrong::input)?;
         }
         Ok(selection)
@@ -152,12 +166,15 @@ impl Selectors {
 }
 
 impl Scope {
-    /// Selects these kernels, or the default ones if none is named; otherwise like [`Selectors::resolve`].
+    /// Selects these kernels, or those of the project file, else the default ones, if none is named; otherwise like [`Selectors::resolve`].
     ///
     /// # Errors
     /// If something named does not exist or is wrong.
     pub fn resolve(&self, context: &Context, kernels: &[String], progress: Progress) -> Result<Selection> {
         let project = context.project()?;
+        let defaults = context.defaults()?;
+        let kernels = if kernels.is_empty() { &defaults.kernels } else { kernels };
+        let image = if self.image.is_empty() { &defaults.images } else { &self.image };
         let freshness = if self.fresh { Freshness::ThisRun } else { Freshness::Any };
         let resources = Resources::open(project.clone(), freshness, progress.clone())?;
         let kernels = match kernels {
@@ -166,12 +183,12 @@ impl Scope {
         };
         let default_images = resources.default_images().map_err(Wrong::input)?;
         let all_images = resources.images(["all"]).map_err(Wrong::input)?;
-        let images = match &self.image[..] {
+        let images = match &image[..] {
             [] => Images::Meant(default_images.clone()),
             names => Images::Named(resources.images(names.iter().map(String::as_str)).map_err(Wrong::input)?),
         };
         let resources = resources.with_jobs(self.jobs.unwrap_or_default()).with_pins(self.pins.pins());
-        let folder = self.scenarios.clone().unwrap_or_else(|| project.scenarios());
+        let folder = self.scenarios.clone().or(defaults.scenarios).unwrap_or_else(|| project.scenarios());
         let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
         let names = runner.suite().select_any(&self.filter).map_err(Wrong::input)?;
         let scenarios = runner.check(&names).map_err(Wrong::input)?;
@@ -215,9 +232,13 @@ ones are reported.";
 
 /// Prints that nothing was selected.
 pub fn nothing(selection: &Selection) -> ExitCode {
-    let suite = selection.runner.suite();
-    let similar: Vec<&str> = selection.similar().into_iter().map(ScenarioName::as_str).collect();
-    let text = why_nothing(suite.folder(), suite.names().count(), &selection.filters, &similar);
+    none_of(selection.runner.suite(), &selection.filters)
+}
+
+/// Prints that filters select none of the scenarios in a folder.
+pub(crate) fn none_of(suite: &Suite, filters: &[String]) -> ExitCode {
+    let similar: Vec<&str> = suite.similar(filters).into_iter().map(ScenarioName::as_str).collect();
+    let text = why_nothing(suite.folder(), suite.names().count(), filters, &similar);
     eprintln!("error: {text}");
     exit::NOTHING_SELECTED.into()
 }

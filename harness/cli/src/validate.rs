@@ -2,7 +2,11 @@
 
 mod proof;
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
@@ -27,6 +31,7 @@ use crate::{
     grants, known_kernels, order,
     proving::Proving,
     screen::{self, print},
+    watch::{self, Watched},
 };
 
 /// Check units, instance configurations and mount lines that delegate BPF to a container, and policies of the guard
@@ -51,6 +56,7 @@ Examples:
   {program} validate my.service --prove --image systemd-257
   {program} validate my.service --systemd 257
   {program} validate my.service --fix
+  {program} validate my.service --watch
   {program} validate setup.sh cloud-init.yaml main.tf
   incus config show web | {program} validate -
   {program} validate web.guard.toml --object my.bpf.o
@@ -110,6 +116,10 @@ pub struct Args {
     #[command(flatten)]
     proving: Proving,
 
+    /// Check again whenever one of the files changes, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["fix", "explain"])]
+    watch: bool,
+
     /// Explain a code, or all codes
     #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "all", conflicts_with = "files")]
     explain: Option<String>,
@@ -131,9 +141,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let project = context.project();
     let inputs = Inputs::of(args, context)?;
-    let context = ValidationContext::open(args, &inputs, context)?;
+    if !args.watch {
+        return once(args, &inputs, context);
+    }
+    let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
+    watch::repeat(&inputs.watched()?, &progress, || once(args, &inputs, context))
+}
+
+fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
+    let project = context.project();
+    let context = ValidationContext::open(args, inputs, context)?;
     let mut reports = check_all(args, &inputs.files, &context)?;
     if args.prove && reports.iter().any(|report| report.configuration.is_none()) {
         return Err(Wrong::input(anyhow!("--prove tries configurations, and a policy of the guard is none")));
@@ -175,6 +193,16 @@ struct Inputs {
 }
 
 impl Inputs {
+    /// Returns what to watch: all files, with the drop-ins of units.
+    fn watched(&self) -> Result<Watched> {
+        if self.files.iter().any(|file| file.as_path() == Path::new("-")) {
+            return Err(Wrong::input(anyhow!("--watch watches files, but the input is standard input")));
+        }
+        let drop_ins = self.files.iter().map(|file| PathBuf::from(format!("{}.d", file.display())));
+        let folders = drop_ins.filter(|folder| folder.is_dir()).collect();
+        Ok(Watched { folders, files: [&self.files[..], &self.objects, &self.policies].concat() })
+    }
+
     fn of(args: &Args, context: &Context) -> Result<Self> {
         let (kernels, after_kernels) = order::after_kernels(&args.kernel, context);
         let (objects, after_objects) = order::after_objects(&args.object);
@@ -195,6 +223,7 @@ struct ValidationContext {
     elsewhere: Vec<(String, Object)>,
     policies: Vec<(String, Policy)>,
     known: KnownNames,
+    systemd: Option<u32>,
 }
 
 impl ValidationContext {
@@ -213,7 +242,9 @@ impl ValidationContext {
             Ok((sources.get(0).label().to_owned(), policy))
         });
         let policies = policies.collect::<Result<_>>()?;
-        Ok(Self { files, kernels, objects, elsewhere, policies, known: vocabularies.known_names() })
+        let systemd =
+            args.systemd.map_or_else(|| Ok(context.defaults()?.systemd), |version| anyhow::Ok(Some(version)))?;
+        Ok(Self { systemd, files, kernels, objects, elsewhere, policies, known: vocabularies.known_names() })
     }
 }
 
@@ -242,7 +273,7 @@ fn check_all(args: &Args, files: &[PathBuf], context: &ValidationContext) -> Res
                 policies: &context.policies,
             };
             let mut findings = harness_findings::check(&input, &sources);
-            findings.extend(trial::with_systemd(&configuration, args.systemd, &context.kernels));
+            findings.extend(trial::with_systemd(&configuration, context.systemd, &context.kernels));
             let kernels = context.kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
             reports.push(ConfigurationReport {
                 sources: sources.clone(),

@@ -40,6 +40,21 @@ impl Checked {
         self.kernels.as_ref()
     }
 
+    /// Returns the options that a kernel must have.
+    pub fn config(&self) -> &[String] {
+        &self.spec.config
+    }
+
+    /// Returns the images it is for, as a glob; all if `None`.
+    pub fn images(&self) -> Option<&glob::Pattern> {
+        self.images.as_ref()
+    }
+
+    /// Whether it has a VM of its own.
+    pub fn has_own_vm(&self) -> bool {
+        self.spec.isolation == Isolation::Vm
+    }
+
     /// Whether it is for this image.
     pub fn is_for_image(&self, image: &ImageName) -> bool {
         self.images.as_ref().is_none_or(|images| images.matches(image.as_str()))

@@ -9,6 +9,7 @@ pub mod console;
 pub mod detection;
 pub mod environments;
 mod error_chain;
+pub mod failed;
 mod file;
 pub mod fleet;
 pub mod guard;

@@ -12,7 +12,6 @@ use harness_builder::{
 };
 use harness_planner::checked::Checked;
 use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
-use harness_scenario::similar::similar_scenarios;
 use harness_snapshot::{
     owner::{Lineage, Owner},
     reasons::{Complaint, Explanation, OwnSnapshots},
@@ -383,17 +382,6 @@ impl Selection {
     pub fn is_whole_suite(&self) -> bool {
         self.scenarios.len() == self.runner.suite().names().count()
             && self.runner.suite().folder() == self.resources.project().scenarios()
-    }
-
-    /// Returns scenarios whose names are similar to filters that match none.
-    pub fn similar(&self) -> Vec<&ScenarioName> {
-        let mut all: Vec<&ScenarioName> = Vec::new();
-        for similar in self.filters.iter().flat_map(|filter| similar_scenarios(filter, self.runner.suite().names())) {
-            if !all.contains(&similar) {
-                all.push(similar);
-            }
-        }
-        all
     }
 
     /// Returns the image whose verdicts are the scenario's shared snapshot: the first one it is meant for, preferably a

@@ -10,7 +10,10 @@ use std::{
 use harness_diagnostics::{limits, report::Report};
 use harness_planner::{check::check, checked::Checked};
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
-use harness_scenario::file::{GUARD_POLICY, parse_bytes};
+use harness_scenario::{
+    file::{GUARD_POLICY, parse_bytes},
+    similar::similar_scenarios,
+};
 use harness_snapshot::{
     allowed_splats::{self, AllowedSplats},
     audit_refusals::{self, AuditRefusals},
@@ -75,19 +78,13 @@ pub struct Suite {
 
 impl Suite {
     /// Finds the scenario files (`*.toml`) below a folder. Hidden files and folders are ignored, and links are not
-    /// followed. Policies of guards ([`GUARD_POLICY`]) and the files at the top of recorded differences, of allowed splats
-    /// and of what a guard refuses ([`reasons::FILE_NAME`], [`allowed_splats::FILE_NAME`], [`audit_refusals::FILE_NAME`])
-    /// are not scenarios.
+    /// followed. [Other files](is_other_file) are not scenarios.
     ///
     /// # Errors
     /// [`SuiteError`] if a folder cannot be read or a file's path is not a valid name.
     pub fn find(folder: &Path) -> Result<Self, SuiteError> {
         let mut files = BTreeMap::new();
-        let others = [reasons::FILE_NAME, allowed_splats::FILE_NAME, audit_refusals::FILE_NAME];
-        let others = others.map(|name| folder.join(name));
-        let is_policy = |path: &PathBuf| path.as_os_str().as_encoded_bytes().ends_with(GUARD_POLICY.as_bytes());
-        let is_scenario =
-            |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && !is_policy(path) && !others.contains(path);
+        let is_scenario = |path: &PathBuf| path.extension() == Some(OsStr::new("toml")) && !is_other_file(folder, path);
         for path in files_below(folder)?.into_iter().filter(is_scenario) {
             let stem = path.with_extension("");
             let relative = stem.strip_prefix(folder).unwrap_or(&stem);
@@ -131,6 +128,17 @@ impl Suite {
             patterns.iter().map(|pattern| self.select(pattern)).collect::<Result<_, _>>()?;
         let chosen: BTreeSet<ScenarioName> = chosen.into_iter().flatten().collect();
         Ok(chosen.into_iter().collect())
+    }
+
+    /// Returns scenarios whose names are similar to filters that match none.
+    pub fn similar(&self, filters: &[String]) -> Vec<&ScenarioName> {
+        let mut all: Vec<&ScenarioName> = Vec::new();
+        for similar in filters.iter().flat_map(|filter| similar_scenarios(filter, self.names())) {
+            if !all.contains(&similar) {
+                all.push(similar);
+            }
+        }
+        all
     }
 
     /// Reads and checks one scenario file.
@@ -273,6 +281,14 @@ impl Suite {
             && owner.kernel.is_none_or(|kernel| kernels.contains(&kernel))
             && owner.image.is_none_or(|image| images.contains(&image))
     }
+}
+
+/// Whether a file (`*.toml`) below a folder of scenarios is something else: a policy of a guard, or a file at the top of recorded
+/// differences, of allowed splats or of what a guard refuses.
+pub fn is_other_file(folder: &Path, path: &Path) -> bool {
+    let others = [reasons::FILE_NAME, allowed_splats::FILE_NAME, audit_refusals::FILE_NAME];
+    let is_policy = path.as_os_str().as_encoded_bytes().ends_with(GUARD_POLICY.as_bytes());
+    is_policy || others.iter().any(|name| folder.join(name) == path)
 }
 
 /// Reads the policy of a guard and checks it, or describes what is wrong.

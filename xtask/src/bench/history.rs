@@ -8,11 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use harness_builder::cache::Cache;
+use harness_builder::cache::{Cache, inventory::MEASURED};
 use serde::{Deserialize, Serialize};
-
-/// Its file in the cache: one entry a line.
-const FILE: &str = "bench.jsonl";
 
 /// The figure of a whole `cargo xtask ci` that found its kernels built, in seconds.
 pub(crate) const CI_CACHED: &str = "ci-cached";
@@ -58,7 +55,7 @@ pub(crate) struct History {
 impl History {
     /// Reads the history in the cache; there is none before the first measurement.
     pub(crate) fn read(cache: &Cache) -> Result<Self> {
-        Self::at(&cache.root().join(FILE))
+        Self::at(&cache.root().join(MEASURED))
     }
 
     fn at(path: &Path) -> Result<Self> {
@@ -109,7 +106,7 @@ mod tests {
     #[test]
     fn a_figure_is_compared_with_the_last_one_of_its_name_and_machine() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(MEASURED);
         let history = History::at(&path).unwrap();
         assert!(history.slower(&entry("m", &[("warm", 9.0)])).is_empty());
         for entry in [
@@ -131,7 +128,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_entry_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(MEASURED);
         fs::write(&path, "{}\n").unwrap();
         let error = History::at(&path).err().unwrap().to_string();
         assert!(error.starts_with("line 1 of ") && error.ends_with(": remove the line"), "{error}");

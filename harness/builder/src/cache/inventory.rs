@@ -82,13 +82,19 @@ impl Inventory {
     }
 }
 
+/// The file of the scenarios that failed when they last ran.
+pub const FAILED: &str = "failed.json";
+/// The file of earlier measurements.
+pub const MEASURED: &str = "bench.jsonl";
+
 /// Errors if a folder contains anything that the cache never makes.
 fn check_ours(root: &Path) -> Result<(), InventoryError> {
     let is_ours = |name: &str| [LOCKS, SUMS].contains(&name) || Area::ALL.iter().any(|area| area.folder() == name);
     for entry in listing(root)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if !(is_ours(&name) && is_folder) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file()) && [FAILED, MEASURED].contains(&name.as_str());
+        if !(is_ours(&name) && is_folder || is_file) {
             return Err(InventoryError::NotOurs { root: root.to_owned(), unknown: name });
         }
     }
@@ -207,6 +213,10 @@ mod tests {
             let message = Inventory::of(folder.path()).unwrap_err().to_string();
             message.replace(folder.path().to_str().unwrap(), "/CACHE")
         };
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("cache").join(FAILED), 1);
+        write(&folder.path().join("cache").join(MEASURED), 1);
+        assert!(Inventory::of(&folder.path().join("cache")).unwrap().items.is_empty());
         insta::assert_snapshot!(refused("Documents/a"), @"/CACHE contains `Documents`, which is not part of a cache of this project, so nothing in it was touched; is BPF_TOKEN_HARNESS_CACHE set to the wrong folder?");
         insta::assert_snapshot!(refused("notes.txt"), @"/CACHE contains `notes.txt`, which is not part of a cache of this project, so nothing in it was touched; is BPF_TOKEN_HARNESS_CACHE set to the wrong folder?");
         let folder = tempfile::tempdir().unwrap();
