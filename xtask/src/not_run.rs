@@ -169,6 +169,7 @@ mod tests {
         note: no skipped test matches here: the scenario's own `config` leaves this kernel out (xtask/not-run.toml)
         note: no skipped test matches here: BPF_TOKEN_HARNESS_KERNELS leaves out a default kernel, and these tests need all (xtask/not-run.toml)
         note: no skipped test matches here: a service manager in test mode needs root, to mount file systems in a mount namespace (xtask/not-run.toml)
+        note: no skipped test matches here: it writes files for programs that are not ours; .ci/readers calls it and them (xtask/not-run.toml)
         note: no skipped test matches here: the host's kernel has no Landlock, so nothing keeps QEMU in its folders; `doctor` shows that (xtask/not-run.toml)
         note: no skipped test matches here: it takes twice as long to build as a default kernel; fake guests show the same in every run (xtask/not-run.toml)
         note: no skipped test matches here: it takes as long to build as a default kernel; the scenarios guard/attacks/reload-* reload policies on those (xtask/not-run.toml)

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
-use harness_runner::report::{self, Results};
+use harness_runner::report::{self, Baseline, Origin, Results, ScenarioResult};
 
 use crate::{atomic_write, exit::Wrong, screen};
 
@@ -42,6 +43,22 @@ pub(crate) struct OutputOptions {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// Also write a document for KernelCI's database (KCIDB 5.3) to this file
+    #[arg(long, value_name = "FILE")]
+    kcidb: Option<PathBuf>,
+
+    /// Name of the system that sends this document, as agreed with KernelCI
+    #[arg(long, value_name = "NAME", default_value = "bpf_token_harness")]
+    origin: Origin,
+
+    /// Compare with the lines of JSON of an earlier run: which failures are new, mended or still there
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Failures that decide the exit code
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = FailOn::Any, requires = "baseline")]
+    fail_on: FailOn,
+
     /// Also write a static web site to this folder: the page, and one page per operation
     #[arg(long, value_name = "FOLDER")]
     site: Option<PathBuf>,
@@ -62,6 +79,17 @@ pub(crate) enum Format {
     Markdown,
     /// One HTML page: matrix, verdicts, and what operations need on each kernel
     Html,
+    /// One document for KernelCI's database (KCIDB 5.3): one build per kernel, one test per scenario
+    Kcidb,
+}
+
+/// The failures that decide the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Every failure
+    Any,
+    /// Only failures that the baseline does not have
+    New,
 }
 
 /// The rows of the Markdown matrix.
@@ -89,12 +117,16 @@ pub(crate) struct Delivery {
     files: Vec<(Format, PathBuf)>,
     site: Option<PathBuf>,
     by: report::By,
+    origin: Origin,
+    baseline: Option<Baseline>,
+    fail_on: FailOn,
 }
 
 impl OutputOptions {
     /// Checks that each format has its own destination, which can be written, so that no run is wasted.
     pub(crate) fn resolve(&self) -> Result<Delivery> {
-        let delivery = self.delivery().map_err(Wrong::input)?;
+        let mut delivery = self.delivery().map_err(Wrong::input)?;
+        delivery.baseline = self.baseline.as_deref().map(read_baseline).transpose().map_err(Wrong::input)?;
         delivery.files.iter().try_for_each(|(_, path)| atomic_write::check(path))?;
         if let Some(folder) = &delivery.site {
             make_folder(folder)?;
@@ -110,6 +142,7 @@ impl OutputOptions {
             (Format::Json, &self.json),
             (Format::Markdown, &self.markdown),
             (Format::Html, &self.html),
+            (Format::Kcidb, &self.kcidb),
         ];
         let mut printed = self.format;
         let mut files: Vec<(Format, PathBuf)> = Vec::new();
@@ -125,7 +158,15 @@ impl OutputOptions {
                 files.push((format, path.clone()));
             }
         }
-        Ok(Delivery { printed: printed.unwrap_or(Format::Human), files, site: self.site.clone(), by: self.by.into() })
+        Ok(Delivery {
+            printed: printed.unwrap_or(Format::Human),
+            files,
+            site: self.site.clone(),
+            by: self.by.into(),
+            origin: self.origin.clone(),
+            baseline: None,
+            fail_on: self.fail_on,
+        })
     }
 }
 
@@ -134,7 +175,36 @@ fn two(one: Format, other: Format, destination: &str) -> anyhow::Error {
     anyhow!("{} and {} cannot both go to {destination}; name a file for one of them", name(one), name(other))
 }
 
+/// The most bytes of a baseline.
+const MOST_OF_A_BASELINE: u64 = 1 << 30;
+
+fn read_baseline(path: &Path) -> Result<Baseline> {
+    let shown = path.display();
+    let mut text = String::new();
+    let file = fs::File::open(path).with_context(|| format!("cannot read the baseline {shown}"))?;
+    let length = file.take(MOST_OF_A_BASELINE).read_to_string(&mut text);
+    let length = length.with_context(|| format!("cannot read the baseline {shown}"))?;
+    if length as u64 == MOST_OF_A_BASELINE {
+        return Err(anyhow!("the baseline {shown} is larger than {} MiB", MOST_OF_A_BASELINE >> 20));
+    }
+    Baseline::read(&text).with_context(|| format!("the baseline {shown} cannot be used"))
+}
+
 impl Delivery {
+    /// Compares the results with the baseline, if there is one.
+    pub(crate) fn compare(&self, results: &mut Results) -> Result<()> {
+        if let Some(before) = &self.baseline {
+            let now = Baseline::read(&report::json_lines(results)?)?;
+            results.compared = Some(Baseline::compare(before, &now));
+        }
+        Ok(())
+    }
+
+    /// Whether a result counts for the exit code.
+    pub(crate) fn counts(&self, results: &Results, result: &ScenarioResult) -> bool {
+        self.fail_on == FailOn::Any || results.is_new(result)
+    }
+
     /// Whether the format on standard output is for people.
     pub(crate) fn is_for_people(&self) -> bool {
         self.printed == Format::Human
@@ -165,6 +235,7 @@ impl Delivery {
             Format::Ktap => report::ktap(results),
             Format::Markdown => report::markdown(results, self.by),
             Format::Html => report::html(results),
+            Format::Kcidb => report::kcidb(results, &self.origin).context("cannot write the results for KCIDB")?,
         })
     }
 }
@@ -196,6 +267,10 @@ mod tests {
             json: None,
             markdown: None,
             html: None,
+            kcidb: None,
+            origin: "bpf_token_harness".parse().unwrap(),
+            baseline: None,
+            fail_on: FailOn::Any,
             site: None,
         }
     }
@@ -211,6 +286,21 @@ mod tests {
         assert_eq!(file.files, [(Format::Junit, "a.xml".into())]);
         let printed = OutputOptions { ktap: dash(), ..outputs() }.delivery().unwrap();
         assert_eq!((printed.printed, printed.files.len()), (Format::Ktap, 0));
+    }
+
+    #[test]
+    fn only_new_failures_count_if_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.jsonl");
+        let results = Results::default();
+        fs::write(&file, report::json_lines(&results).unwrap()).unwrap();
+        let delivery = OutputOptions { baseline: Some(file.clone()), ..outputs() }.resolve().unwrap();
+        let mut compared = results.clone();
+        delivery.compare(&mut compared).unwrap();
+        assert_eq!(compared.compared, Some(vec![]));
+        fs::write(&file, "{}").unwrap();
+        let error = OutputOptions { baseline: Some(file), ..outputs() }.resolve().unwrap_err();
+        assert!(error.is::<Wrong>(), "{error:#}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use harness_builder::progress::Progress;
 use harness_program::NAME;
 use harness_runner::{
     failed::Failed,
-    report::{self, Results, RunStatus, ScenarioResult},
+    report::{self, Results, RunStatus, ScenarioResult, again},
     selection::Selection,
 };
 
@@ -35,6 +35,8 @@ Examples:
   {program} run --rerun-failed --fresh      what failed when it last ran, again
   {program} run --guard audit               all scenarios while a guard records every bpf(2) call
   {program} run --junit results.xml --json results.jsonl
+  {program} run --baseline old.jsonl --fail-on new
+  {program} run --filter 'token/*' --again 5
   {program} run --scenarios ~/mine --format json | jq 'select(.matches == false)'
 
 A line for each scenario is shown as soon as all kernels have answered, with all its attempts if it
@@ -64,6 +66,10 @@ pub struct Args {
 
     #[command(flatten)]
     outputs: OutputOptions,
+
+    /// Run everything this many times, each time afresh, and fail if a verdict is not always the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    again: Option<u16>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
@@ -80,6 +86,9 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { args.view.progress() } else { Progress::silent() };
     let mut selection = args.selectors.resolve_under(args.guard, context, progress)?;
+    if args.again.is_some() {
+        selection = selection.again();
+    }
     let folder = selection.runner.suite().folder().to_owned();
     if args.rerun_failed {
         let failed = Failed::read(selection.resources.cache())?.of(&folder);
@@ -101,7 +110,9 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     };
     let results = selection.results_shown(&show).map_err(selection::blame)?;
-    let (results, complaints) = selection.accept_refusals(results);
+    let unsteady = args.again.map_or_else(|| Ok(Vec::new()), |times| repeat(args, context, times, &results))?;
+    let (results, mut complaints) = selection.accept_refusals(results);
+    complaints.extend(unsteady);
     // The verdicts are not lost with the list.
     if let Err(error) = Failed::read(selection.resources.cache()).and_then(|failed| failed.record(&folder, &results)) {
         eprintln!("warning: {:#}", anyhow::Error::new(error));
@@ -110,6 +121,18 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     conclude(&selection, &delivery, (results, complaints), |results| {
         view.rest(results, Some(start.elapsed()), Some(&more))
     })
+}
+
+/// Runs the selection again until it ran this many times. Returns what differs from the first run's results.
+fn repeat(args: &Args, context: &Context, times: u16, first: &[ScenarioResult]) -> Result<Vec<String>> {
+    let mut unsteady = Vec::new();
+    for run in 2..=usize::from(times) {
+        let mut selection = args.selectors.resolve_under(args.guard, context, args.view.progress())?.again();
+        selection.scenarios.retain(|checked| first.iter().any(|result| result.scenario == *checked.name()));
+        let results = selection.results().map_err(selection::blame)?;
+        unsteady.extend(again::unsteady((1, first), (run, &results)));
+    }
+    Ok(unsteady)
 }
 
 /// Outputs the results, and what is wrong with what the guard of the run refuses, in all requested formats, the one for people as
@@ -121,20 +144,21 @@ pub(crate) fn conclude(
     for_people: impl FnOnce(&Results) -> Result<String>,
 ) -> Result<ExitCode> {
     complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
-    let results = selection.report(results)?;
+    let mut results = selection.report(results)?;
+    delivery.compare(&mut results)?;
     let delivered = delivery.deliver(&results, || for_people(&results));
     actions::report(selection, delivery, &results)?;
     delivered?;
     let complained = selection::has_reason_complaints(selection)? || !complaints.is_empty();
-    Ok(exit_code(&results.results, complained))
+    Ok(exit_code(&results, delivery, complained))
 }
 
 /// Returns the exit code of the worst result; a reason that does not match the snapshots is as bad as a changed snapshot.
-fn exit_code(results: &[ScenarioResult], complained: bool) -> ExitCode {
-    match report::worst(results) {
-        None => exit::NOTHING_SELECTED.into(),
-        Some(RunStatus::AsRecorded) if !complained => ExitCode::SUCCESS,
-        Some(RunStatus::AsRecorded | RunStatus::Differs) => exit::DIFFERS.into(),
+fn exit_code(results: &Results, delivery: &Delivery, complained: bool) -> ExitCode {
+    match report::worst(&results.results, |result| delivery.counts(results, result)) {
+        None if results.results.is_empty() => exit::NOTHING_SELECTED.into(),
+        None | Some(RunStatus::AsRecorded) if !complained => ExitCode::SUCCESS,
+        None | Some(RunStatus::AsRecorded | RunStatus::Differs) => exit::DIFFERS.into(),
         Some(RunStatus::Fault) => exit::FAILED.into(),
     }
 }

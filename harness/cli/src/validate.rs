@@ -55,6 +55,7 @@ Examples:
   {program} validate my.service --object my.bpf.o --set events.max_entries=65536
   {program} validate my.service --prove --image systemd-257
   {program} validate my.service --systemd 257
+  {program} validate my.service --format github --sarif findings.sarif --html findings.html
   {program} validate my.service --fix
   {program} validate my.service --watch
   {program} validate setup.sh cloud-init.yaml main.tf
@@ -100,6 +101,18 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 
+    /// Also write one HTML page to this file, which loads nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    html: Option<PathBuf>,
+
+    /// Also write SARIF 2.1.0 to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    sarif: Option<PathBuf>,
+
+    /// Also write the JSON document to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    json: Option<PathBuf>,
+
     /// Also show what each token grants, as `grants` does; only in text for people
     #[arg(long)]
     grants: bool,
@@ -135,12 +148,15 @@ enum Format {
     Sarif,
     /// Annotations for GitHub Actions
     Github,
+    /// One HTML page that loads nothing, with what each token grants
+    Html,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
+    args.files_to_write().try_for_each(|(_, path)| atomic_write::check(path))?;
     let inputs = Inputs::of(args, context)?;
     if !args.watch {
         return once(args, &inputs, context);
@@ -171,7 +187,10 @@ fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
         eprintln!("the files have no delegation; nothing was checked");
         return Ok(exit::NOTHING_SELECTED.into());
     }
-    print_reports(&reports, args.format)?;
+    print_reports(&reports, args.format, &context.kernels)?;
+    for (format, path) in args.files_to_write() {
+        atomic_write::write(path, &document(&reports, format, &context.kernels)?)?;
+    }
     if args.grants && args.format == Format::Human {
         print_grants(&reports, &context.kernels)?;
     }
@@ -182,6 +201,14 @@ fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
         return Ok(exit::DIFFERS.into());
     }
     Ok(if reports.iter().any(ConfigurationReport::is_open) { exit::WRONG_INPUT.into() } else { ExitCode::SUCCESS })
+}
+
+impl Args {
+    /// Returns the files to write, each with its format.
+    fn files_to_write(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
+        let named = [(Format::Html, &self.html), (Format::Sarif, &self.sarif), (Format::Json, &self.json)];
+        named.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
+    }
 }
 
 /// The lists of the command line, with each file where it belongs.
@@ -309,23 +336,37 @@ fn apply_fixes(report: &mut ConfigurationReport) -> Result<()> {
     Ok(())
 }
 
-fn print_reports(reports: &[ConfigurationReport], format: Format) -> Result<()> {
+fn print_reports(reports: &[ConfigurationReport], format: Format, kernels: &[KernelFacts]) -> Result<()> {
     match format {
         Format::Human => reports.iter().try_for_each(print_for_people),
-        Format::Json => print(&(report::document(reports)? + "\n")),
-        Format::Sarif => print(&(report::log(reports, env!("CARGO_PKG_VERSION"))? + "\n")),
-        Format::Github => reports.iter().try_for_each(|report| print(&report::annotations(report))),
+        _ => print(&document(reports, format, kernels)?),
     }
+}
+
+/// Returns the reports in a format.
+fn document(reports: &[ConfigurationReport], format: Format, kernels: &[KernelFacts]) -> Result<String> {
+    Ok(match format {
+        Format::Human => reports.iter().map(report::plain).collect(),
+        Format::Json => report::document(reports)? + "\n",
+        Format::Sarif => report::log(reports, env!("CARGO_PKG_VERSION"))? + "\n",
+        Format::Github => reports.iter().map(report::annotations).collect(),
+        Format::Html => {
+            let shown: Vec<report::Shown<'_>> =
+                reports.iter().map(|report| report::Shown { report, grants: granted(report, kernels) }).collect();
+            report::page(&shown, env!("CARGO_PKG_VERSION"))
+        }
+    })
 }
 
 /// Prints what the configurations grant whose values are all known.
 fn print_grants(reports: &[ConfigurationReport], kernels: &[KernelFacts]) -> Result<()> {
-    for report in reports.iter().filter(|report| !report.is_open()) {
-        let Some(configuration) = &report.configuration else { continue };
-        let granted = grants::of(configuration, kernels);
-        print(&screen::wrapped(&grants::shown(report.name(), &granted, kernels)))?;
-    }
-    Ok(())
+    reports.iter().filter_map(|report| granted(report, kernels)).try_for_each(|text| print(&screen::wrapped(&text)))
+}
+
+/// Returns what a configuration grants, if all its values are known.
+fn granted(report: &ConfigurationReport, kernels: &[KernelFacts]) -> Option<String> {
+    let configuration = report.configuration.as_ref().filter(|_| !report.is_open())?;
+    Some(grants::shown(report.name(), &grants::of(configuration, kernels), kernels))
 }
 
 fn print_for_people(report: &ConfigurationReport) -> Result<()> {

@@ -142,7 +142,9 @@ impl View {
             }
         }
         text += &report::omitted(&self.environments, &results.results, self.width);
-        results.replaced_pins().iter().chain(&results.guard_line()).for_each(|line| text += &format!("{line}\n"));
+        let lines = results.replaced_pins().into_iter().chain(results.guard_line()).chain(results.retried_line());
+        lines.for_each(|line| text += &format!("{line}\n"));
+        text += &results.compared.as_deref().map(report::baseline_text).unwrap_or_default();
         let took = took.map(|took| format!("; {:.1} s", took.as_secs_f64())).unwrap_or_default();
         text += &format!("{}{took}\n", results.counts().sentence());
         if let Some(more) = more.filter(|_| self.detail != Detail::Tables) {
@@ -239,15 +241,7 @@ mod tests {
         let first = plain(due[2].as_deref().unwrap());
         drop(state);
         let results = [results[0].clone(), results[2].clone(), results[1].clone(), skipped("7.3", "b")].into();
-        let rest = plain(
-            &view
-                .rest(
-                    &Results { guard: None, environments: vec![], results, explanations: Default::default() },
-                    None,
-                    Some("report"),
-                )
-                .unwrap(),
-        );
+        let rest = plain(&view.rest(&Results { results, ..Results::default() }, None, Some("report")).unwrap());
         insta::assert_snapshot!(format!("{first}---\n{rest}"), @"
         6.12, 7.3: ✓ as recorded, ✗ not, shown in full, - skipped, ? not run
         -✗  a                                     Says so

@@ -1,6 +1,7 @@
 //! Findings for people and for programs.
 
 mod github;
+mod html;
 mod human;
 mod json;
 mod proved;
@@ -17,6 +18,7 @@ use harness_uapi::{
 };
 
 pub use github::annotations;
+pub use html::{Shown, page};
 pub use human::{alike, plain, summary, underlined};
 pub use json::{document, schema};
 pub use proved::{Proved, ProvedObject, ProvedUnit, TriedUnit};

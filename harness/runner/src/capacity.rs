@@ -4,7 +4,7 @@ use std::{
     fmt,
     num::{NonZeroUsize, ParseIntError},
     str::FromStr,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     thread,
     time::Instant,
 };
@@ -86,12 +86,14 @@ pub struct Fleet {
     pub(crate) jobs: Jobs,
     pub(crate) running_vms: Mutex<RunningVms>,
     pub(crate) changed: Condvar,
+    /// VMs that the host lost and that were booted again.
+    pub(crate) lost_vms: AtomicU64,
 }
 
 impl Fleet {
     /// Creates a fleet that runs at most `jobs` VMs at once; none runs yet.
     pub fn of(jobs: Jobs) -> Self {
-        Self { jobs, running_vms: Mutex::default(), changed: Condvar::new() }
+        Self { jobs, running_vms: Mutex::default(), changed: Condvar::new(), lost_vms: AtomicU64::new(0) }
     }
 }
 

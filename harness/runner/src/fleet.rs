@@ -107,7 +107,7 @@ impl Fleet {
                     let batches = state.batches(most);
                     let left = batches.len();
                     queue.extend(self.to_do(testbed, &name, runs.len(), batches));
-                    runs.push((index, RequestRun::new(state, launch, lock, left)));
+                    runs.push((index, RequestRun::new(state, launch, lock, left, &self.lost_vms)));
                 }
             }
         }

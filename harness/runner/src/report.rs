@@ -1,13 +1,19 @@
 //! Scenario results as reports for people and for programs. Each report format is a function of the results.
 
+pub mod again;
+mod baseline;
 pub mod brief;
 mod counts;
 pub mod difference;
+mod failure;
 mod failure_group;
+#[cfg(test)]
+mod foreign;
 pub mod github;
 mod html;
 mod json;
 mod junit;
+mod kcidb;
 mod ktap;
 mod mark;
 mod markdown;
@@ -27,12 +33,15 @@ use harness_snapshot::render;
 use harness_verdict::judgement::{Judgement, Row};
 use rayon::prelude::*;
 
+pub use baseline::{BadBaseline, Baseline, baseline_text};
 pub use counts::{Counts, counted};
+pub use failure::{Failure, Standing};
 use guest_text::harmless;
 use harness_page::harmless as guest_text;
 pub use html::{Page, html, site};
 pub use json::{FORMAT, json_lines, results_schema};
 pub use junit::junit;
+pub use kcidb::{BadOrigin, Origin, kcidb};
 pub use ktap::ktap;
 pub use mark::Mark;
 pub use markdown::{By, markdown};
@@ -109,9 +118,9 @@ impl Status {
     }
 }
 
-/// Returns the most serious status of results; `None` if there are none.
-pub fn worst(results: &[ScenarioResult]) -> Option<RunStatus> {
-    results.par_iter().map(ScenarioResult::run_status).max()
+/// Returns the most serious status of the results that count; `None` if there are none.
+pub fn worst(results: &[ScenarioResult], counts: impl Fn(&ScenarioResult) -> bool + Sync) -> Option<RunStatus> {
+    results.par_iter().filter(|result| counts(result)).map(ScenarioResult::run_status).max()
 }
 
 impl ScenarioResult {
@@ -417,7 +426,7 @@ mod tests {
     #[test]
     fn a_cell_is_one_json_object_with_its_row_and_arm() {
         let results = vec![result("6.12", swept(denied()), None)];
-        let results = Results { guard: None, environments: vec![], results, explanations: Default::default() };
+        let results = Results { results, ..Results::default() };
         let text = json_lines(&results).unwrap();
         let value: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&value["row"], &value["arm"]), (&"hash".into(), &"no_token".into()));

@@ -229,6 +229,12 @@ impl Resources {
         Self { store, ..self }
     }
 
+    /// Returns the resources for one more run, which reuses no outcome of the runs before.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { store: self.store.again(), ..self }
+    }
+
     /// Returns the outcome store.
     pub fn store(&self) -> &Store {
         &self.store

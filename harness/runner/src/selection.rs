@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use harness_builder::{
@@ -106,6 +106,12 @@ impl Selection {
     pub fn under(self, guard: Option<RunGuard>) -> Self {
         let any = self.scenarios.iter().any(Checked::has_guard);
         Self { resources: self.resources.with_guard(guard, any), ..self }
+    }
+
+    /// Returns the selection for one more run, which reuses no outcome of the runs before.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { resources: self.resources.again(), ..self }
     }
 
     /// Returns the scenarios to run in each environment.
@@ -321,7 +327,15 @@ impl Selection {
             self.environments().into_par_iter().map(labelled).collect::<Result<_, SelectionError>>()?;
         let (environments, explanations): (Vec<_>, Vec<_>) = labelled.into_iter().unzip();
         let explanations = explanations.into_iter().flatten().collect();
-        Ok(Results { guard: self.resources.run_guard, environments, results, explanations })
+        let retried_vms = self.resources.fleet.lost_vms.load(Ordering::Relaxed);
+        Ok(Results {
+            guard: self.resources.run_guard,
+            environments,
+            results,
+            explanations,
+            retried_vms,
+            compared: None,
+        })
     }
 
     /// Returns the recorded reasons of the snapshots that apply to an environment and not to every one.

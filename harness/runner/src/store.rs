@@ -68,10 +68,13 @@ pub struct RunId(String);
 impl RunId {
     /// Returns the run of this process: nextest's run if nextest started it, otherwise a new one.
     pub fn current() -> Self {
-        Self(env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            format!("{}-{}", process::id(), since.as_nanos())
-        }))
+        env::var("NEXTEST_RUN_ID").map_or_else(|_| Self::new(), Self)
+    }
+
+    /// Returns a new run.
+    fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(format!("{}-{}", process::id(), since.as_nanos()))
     }
 
     /// Returns the id as text.
@@ -172,6 +175,12 @@ impl Store {
     /// Opens the store in this folder, which is created when the first outcome is stored.
     pub fn new(root: PathBuf, run: RunId, freshness: Freshness) -> Self {
         Self { root, run, freshness, progress: Progress::silent() }
+    }
+
+    /// Returns the store for a new run, which reuses no outcome of the runs before.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { run: RunId::new(), freshness: Freshness::ThisRun, ..self }
     }
 
     /// Returns the store, which shows damaged records there.

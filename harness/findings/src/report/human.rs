@@ -34,7 +34,7 @@ pub fn plain(report: &ConfigurationReport) -> String {
 }
 
 /// Returns the kernels a finding applies to; empty if that is all of them.
-fn on(finding: &Finding, report: &ConfigurationReport) -> String {
+pub(super) fn on(finding: &Finding, report: &ConfigurationReport) -> String {
     if finding.kernels.is_empty() || finding.kernels.len() == report.kernels.len() {
         return String::new();
     }
@@ -115,7 +115,7 @@ fn unit(text: &mut String, subject: &str, unit: &ProvedUnit) {
     }
 }
 
-fn plural(count: usize, noun: &str) -> String {
+pub(super) fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -1,6 +1,9 @@
 //! Runs the VMs of one request, and stores each outcome when it arrives.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use harness_builder::cache::Lock;
 use harness_protocol::{name::KernelName, plan};
@@ -17,6 +20,8 @@ use crate::{
 pub(super) struct RequestRun<'l, 'a, T> {
     request: &'l RequestState<'a, T>,
     launch: Launch<'a>,
+    /// Counts the VMs that the host loses.
+    lost_vms: &'l AtomicU64,
     state: Mutex<State>,
 }
 
@@ -32,9 +37,15 @@ struct State {
 }
 
 impl<'l, 'a, T: Send> RequestRun<'l, 'a, T> {
-    pub(super) fn new(request: &'l RequestState<'a, T>, launch: Launch<'a>, lock: Lock, left: usize) -> Self {
+    pub(super) fn new(
+        request: &'l RequestState<'a, T>,
+        launch: Launch<'a>,
+        lock: Lock,
+        left: usize,
+        lost_vms: &'l AtomicU64,
+    ) -> Self {
         let state = Mutex::new(State { left, alive: false, error: None, lock: Some(lock) });
-        Self { request, launch, state }
+        Self { request, launch, lost_vms, state }
     }
 
     pub(super) fn kernel(&self) -> &'a KernelName {
@@ -56,6 +67,9 @@ impl<'l, 'a, T: Send> RequestRun<'l, 'a, T> {
         let mut kept = Ok(());
         let session = self.launch.session(scenarios, &mut |notice| {
             line.show(&notice);
+            if let Notice::Lost { .. } = notice {
+                self.lost_vms.fetch_add(1, Ordering::Relaxed);
+            }
             if let Notice::Ended(outcome) = notice {
                 lock(&self.state).alive = true;
                 if self.request.take(outcome, &mut kept) {

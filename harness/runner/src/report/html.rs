@@ -14,7 +14,7 @@ use harness_page::{
 use maud::{Markup, html};
 
 use super::{
-    HARNESS, Mark, Results, ScenarioResult,
+    Failure, HARNESS, Mark, Results, ScenarioResult, Standing,
     failure_group::{FailureGroup, failures},
     guest_text::one_line,
 };
@@ -61,6 +61,7 @@ fn heading<'a>(results: &Results, lead: &'a str, links: Vec<(String, &'a str)>) 
     let mut facts = vec![("kernels", environments.join(", ")), ("images", images.join(", "))];
     facts.push(("harness", HARNESS.to_owned()));
     facts.extend(results.guard_line().map(|line| ("guard", line)));
+    facts.extend(results.retried_line().map(|line| ("retried", line)));
     facts.extend(results.replaced_pins().into_iter().map(|line| ("replaced pin", line)));
     Heading { title: "BPF token verdicts", lead, facts, links }
 }
@@ -114,7 +115,33 @@ fn attention(results: &Results) -> Markup {
             }
         }
         @if failures.is_empty() { p { "Every verdict is as recorded." } }
+        @if let Some(compared) = &results.compared { (groups(compared)) }
         @for failure in &failures { (failed(failure)) }
+    }
+}
+
+/// Returns the failures by whether the baseline had them.
+fn groups(compared: &[Failure]) -> Markup {
+    html! {
+        h3 { "Compared with the baseline" }
+        @for standing in Standing::ALL {
+            @let group: Vec<&Failure> = compared.iter().filter(|failure| failure.standing == standing).collect();
+            @let tone = match standing {
+                Standing::New => Tone::Bad,
+                Standing::Mended => Tone::Good,
+                Standing::Still => Tone::Notice,
+            };
+            @if group.is_empty() { p { (parts::mark(Tone::Quiet, &format!("0 {}", standing.as_str()))) } } @else {
+                details open[standing == Standing::New] {
+                    summary { (parts::mark(tone, &format!("{} {}", group.len(), standing.as_str()))) }
+                    ul {
+                        @for Failure { kernel, image, scenario, what, .. } in group {
+                            li { (one_line(&format!("{scenario} on {kernel}@{image}: {what}"))) }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

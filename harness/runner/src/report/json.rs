@@ -17,8 +17,8 @@ use harness_verdict::{
 use rayon::prelude::*;
 
 use super::{
-    Counts, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control, numbered,
-    problem_lines,
+    Counts, Failure, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control,
+    numbered, problem_lines,
 };
 use crate::guard::RunGuard;
 use line::{Attempts, JudgedStatus, Kernel, Line, Record, ReplacedPin, Step};
@@ -50,7 +50,11 @@ pub fn json_lines(results: &Results) -> Result<String, serde_json::Error> {
     push(&mut text, &Line::Start { format: FORMAT, harness: HARNESS, images, kernels, guard, replaced })?;
     let lines: Vec<String> = results.results.par_iter().map(lines_of).collect::<Result<_, _>>()?;
     text.extend(lines);
-    push(&mut text, &end(results.counts()))?;
+    for failure in results.compared.iter().flatten() {
+        let Failure { standing, kernel, image, scenario, what } = failure;
+        push(&mut text, &Line::Baseline { kernel, image, scenario, group: *standing, what })?;
+    }
+    push(&mut text, &end(results.counts(), results.retried_vms))?;
     Ok(text)
 }
 
@@ -163,7 +167,7 @@ fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Optio
     }
 }
 
-fn end(counts: Counts) -> Line<'static> {
+fn end(counts: Counts, retried_vms: u64) -> Line<'static> {
     let of = |class: Class| counts.attempts[class as usize];
     Line::End {
         judged: counts.judged,
@@ -172,6 +176,7 @@ fn end(counts: Counts) -> Line<'static> {
         skipped: counts.skipped,
         faults: counts.faults,
         not_run: counts.not_run,
+        retried_vms,
         attempts: Attempts {
             allowed: of(Class::Allowed),
             denied: of(Class::Denied),
@@ -202,12 +207,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::report::{EnvironmentLabel, sample};
+    use crate::report::{Baseline, EnvironmentLabel, sample};
 
     fn lines() -> Vec<Value> {
         let mut results = sample::results();
         results.results.push(sample::not_run("7.3", "vm/none"));
         results.results.extend(sample::splats().results);
+        let empty = Baseline::read(&json_lines(&Results { results: vec![], ..results.clone() }).unwrap()).unwrap();
+        results.compared = Some(Baseline::compare(&empty, &Baseline::read(&json_lines(&results).unwrap()).unwrap()));
         json_lines(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -263,6 +270,7 @@ mod tests {
         assert_eq!((&last["skipped"], &last["faults"], &last["attempts"]["denied"]), (&1.into(), &2.into(), &3.into()));
         let kinds = |kernel: &str, scenario: &str| -> Vec<&str> {
             let of = lines.iter().filter(|line| line["kernel"] == kernel && line["scenario"] == scenario);
+            let of = of.filter(|line| line["kind"] != "baseline");
             of.map(|line| line["kind"].as_str().unwrap()).collect()
         };
         assert_eq!(kinds("6.12", "maps/one"), ["attempt", "attempt", "judged"]);
@@ -325,12 +333,11 @@ mod tests {
     fn a_kernel_without_results_is_named() {
         let label =
             EnvironmentLabel { environment: sample::environment("7.3"), release: None, replaced: Default::default() };
-        let results =
-            Results { guard: None, environments: vec![label], results: vec![], explanations: Default::default() };
+        let results = Results { environments: vec![label], results: vec![], ..Results::default() };
         let text = json_lines(&results).unwrap();
         insta::assert_snapshot!(text.replace(HARNESS, "VERSION"), @r#"
         {"kind":"start","format":3,"harness":"VERSION","images":["minimal"],"kernels":[{"name":"7.3"}]}
-        {"kind":"end","judged":0,"differing":0,"splats":0,"skipped":0,"faults":0,"not_run":0,"attempts":{"allowed":0,"denied":0,"unsupported":0,"malformed":0,"not_made":0,"crashed":0}}
+        {"kind":"end","judged":0,"differing":0,"splats":0,"skipped":0,"faults":0,"not_run":0,"retried_vms":0,"attempts":{"allowed":0,"denied":0,"unsupported":0,"malformed":0,"not_made":0,"crashed":0}}
         "#);
     }
 }

@@ -17,7 +17,20 @@ pub fn junit(results: &Results) -> Result<String, SerializeError> {
     let mut report = Report::new("bpf-token-harness");
     report.add_test_suites(results.environments.iter().map(|label| suite(results, label)));
     report.set_time(results.results.iter().filter_map(|result| result.took).sum());
-    report.to_string()
+    let text = report.to_string()?;
+    Ok(without_skipped(&text))
+}
+
+/// Returns the document without the attribute `skipped` of its root, which the schema of Jenkins does not have there: each suite
+/// has its own.
+fn without_skipped(text: &str) -> String {
+    let end = text.find("<testsuite ").unwrap_or(text.len());
+    let (head, rest) = text.split_at(end);
+    let skipped = head.find(" skipped=\"").and_then(|from| {
+        let value = from + " skipped=\"".len();
+        Some(from..value + head[value..].find('"')? + 1)
+    });
+    skipped.map_or_else(|| text.to_owned(), |range| format!("{}{}{rest}", &head[..range.start], &head[range.end..]))
 }
 
 fn suite(results: &Results, label: &EnvironmentLabel) -> TestSuite {
@@ -83,7 +96,7 @@ mod tests {
         let [old, new] = &report.suites[..] else { panic!("{report:#?}") };
         assert_eq!((old.name.as_str(), old.tests, old.failures, old.errors, old.skipped), ("6.12", 4, 0, 1, 1));
         assert_eq!((new.name.as_str(), new.tests, new.failures, new.errors, new.skipped), ("7.3", 4, 1, 2, 0));
-        assert_eq!((report.tests, report.failures, report.errors, report.skipped), (8, 1, 3, 1));
+        assert_eq!((report.tests, report.failures, report.errors), (8, 1, 3));
         assert_eq!(old.properties.hashmap["kernel.release"], "6.12.107");
         assert_eq!(old.properties.hashmap["image"], "minimal");
         assert!(!new.properties.hashmap.contains_key("kernel.release"));
@@ -121,7 +134,7 @@ mod tests {
         let root = document.root_element();
         assert_eq!(root.tag_name().name(), "testsuites");
         let rules: [(&str, &[&str], &[&str]); 8] = [
-            ("testsuites", &["testsuite"], &["name", "time", "tests", "failures", "errors", "skipped"]),
+            ("testsuites", &["testsuite"], &["name", "time", "tests", "failures", "errors"]),
             ("testsuite", &["properties", "testcase"], &["name", "time", "tests", "failures", "errors", "skipped"]),
             ("properties", &["property"], &[]),
             ("property", &[], &["name", "value"]),

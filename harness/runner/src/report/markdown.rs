@@ -5,7 +5,7 @@ use std::fmt::Write;
 use harness_verdict::verdict::Class;
 
 use super::{
-    HARNESS, Mark, Results, ScenarioResult, Status,
+    Failure, HARNESS, Mark, Results, ScenarioResult, Standing, Status,
     failure_group::{FailureGroup, failures},
     guest_text::one_line,
 };
@@ -37,11 +37,31 @@ pub fn markdown(results: &Results, by: By) -> String {
     }
     text.push_str(&matrix(results, by));
     let _ = writeln!(text, "\nThe figures after a status are attempts allowed/denied.");
+    if let Some(line) = results.retried_line() {
+        let _ = writeln!(text, "\n{line}.");
+    }
+    if let Some(compared) = &results.compared {
+        text.push_str(&groups(compared));
+    }
     let failures = failures(results);
     if !failures.is_empty() {
         text.push_str("\n### Not as recorded\n");
     }
     failures.iter().for_each(|failure| details(&mut text, failure));
+    text
+}
+
+/// Returns the failures by whether the baseline had them; those that are still there are only counted.
+fn groups(compared: &[Failure]) -> String {
+    let mut text = "\n### Compared with the baseline\n\n".to_owned();
+    for standing in Standing::ALL {
+        let group: Vec<&Failure> = compared.iter().filter(|failure| failure.standing == standing).collect();
+        let _ = writeln!(text, "- **{}**: {}", standing.as_str(), group.len());
+        let shown = if standing == Standing::Still { 0 } else { LINES };
+        for Failure { kernel, image, scenario, what, .. } in group.into_iter().take(shown) {
+            let _ = writeln!(text, "    - {}", escaped(&format!("{scenario} on {kernel}@{image}: {what}")));
+        }
+    }
     text
 }
 

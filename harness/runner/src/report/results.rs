@@ -6,7 +6,7 @@ use harness_builder::pins::Repinned;
 use harness_protocol::name::{Environment, ImageName, KernelName, ScenarioName};
 use harness_snapshot::reasons::Explanation;
 
-use super::{Counts, Naming, ScenarioResult};
+use super::{Counts, Failure, Naming, ScenarioResult, Standing};
 use crate::{guard::RunGuard, identity::ReplacedPins};
 
 /// The version of the harness, as reports show it.
@@ -33,7 +33,7 @@ impl EnvironmentLabel {
 }
 
 /// The contents of a report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Results {
     /// The guard that all scenarios were under.
     pub guard: Option<RunGuard>,
@@ -43,9 +43,24 @@ pub struct Results {
     pub results: Vec<ScenarioResult>,
     /// The recorded reasons of the snapshots that are not every environment's.
     pub explanations: BTreeMap<(ScenarioName, Environment), Vec<Explanation>>,
+    /// VMs that the host lost and that were booted again; no verdict depends on them.
+    pub retried_vms: u64,
+    /// The failures by whether an earlier run had them, if there is one to compare with.
+    pub compared: Option<Vec<Failure>>,
 }
 
 impl Results {
+    /// Returns whether a result has a failure that the earlier run did not have.
+    pub fn is_new(&self, result: &ScenarioResult) -> bool {
+        let Environment { kernel, image } = &result.environment;
+        self.compared.iter().flatten().any(|failure| {
+            failure.standing == Standing::New
+                && failure.scenario == result.scenario.as_str()
+                && failure.kernel == kernel.as_str()
+                && failure.image == image.as_str()
+        })
+    }
+
     /// Returns the results of one environment, by scenario.
     pub(super) fn of<'a>(&'a self, label: &'a EnvironmentLabel) -> impl Iterator<Item = &'a ScenarioResult> {
         self.results.iter().filter(|result| result.environment == label.environment)
@@ -99,6 +114,13 @@ impl Results {
     /// Returns a line that says which guard the scenarios were under, if any.
     pub fn guard_line(&self) -> Option<String> {
         self.guard.map(|guard| format!("under a guard in {} mode, which recorded every bpf(2) call", guard.as_str()))
+    }
+
+    /// Returns a line that says how many VMs were booted again, if any.
+    pub fn retried_line(&self) -> Option<String> {
+        let lost = (self.retried_vms > 0)
+            .then(|| super::counted(usize::try_from(self.retried_vms).unwrap_or(usize::MAX), "VM"));
+        lost.map(|vms| format!("{vms} lost by the host and booted again"))
     }
 
     /// Counts the results by status and the attempts by verdict.

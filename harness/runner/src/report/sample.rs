@@ -120,7 +120,7 @@ pub(super) fn splats() -> Results {
         guard: None,
         results: vec![splatted("6.12", None), splatted("7.3", Some("it fails safe"))],
         environments: results().environments,
-        explanations: Default::default(),
+        ..Results::default()
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) fn results() -> Results {
             as_recorded("6.12", "vm/killer", both()),
             crashed("7.3", "vm/killer"),
         ],
-        explanations: Default::default(),
+        ..Results::default()
     }
 }
 

@@ -79,25 +79,7 @@ fn kernels_with_the_same_verdicts_share_a_letter_and_a_column() {
 
 #[test]
 fn sixteen_kernels_that_all_differ_fit_a_page() {
-    let mut results = sample::results();
-    let label = results.environments[0].clone();
-    results.environments = (0..16)
-        .map(|at| super::super::EnvironmentLabel {
-            environment: sample::environment(&format!("k{at}")),
-            ..label.clone()
-        })
-        .collect();
-    results.results = (0..331)
-        .flat_map(|scenario| {
-            (0..16).map(move |kernel| {
-                let rows = (0..16).map(|at| {
-                    let verdict = if at == kernel && scenario % 10 == 0 { sample::denied() } else { sample::allowed() };
-                    sample::row(&format!("prog_load sched_cls expected cgroup_inet_ingress number {at}"), None, verdict)
-                });
-                sample::as_recorded(&format!("k{kernel}"), &format!("folder/scenario-{scenario}"), rows.collect())
-            })
-        })
-        .collect();
+    let results = super::super::foreign::sixteen_kernels();
     let page = html(&results);
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
     assert_eq!(page.matches("<details").count(), 331);
@@ -105,39 +87,7 @@ fn sixteen_kernels_that_all_differ_fit_a_page() {
 
 #[test]
 fn operations_have_their_bits_capabilities_and_reasons() {
-    use harness_scenario::layout::{AttemptRole, Column, SweepLayout};
-    use harness_snapshot::reasons::Explanation;
-    use harness_verdict::{judgement::Row, reason::Reason};
-
-    use crate::report::Status;
-
-    let arms = ["granted", "no_type", "no_token", "no_bpf", "nothing"];
-    let column = |name: &&str| Column { name: (*name).to_owned(), head: (*name).to_owned(), meaning: String::new() };
-    let sweep = |kernel: &str, rows: &[&str], lacks: &[(usize, &str)]| {
-        let cell = |row: usize, at: usize| {
-            let gift = lacks.iter().find(|(denied, _)| *denied == at).map(|(_, gift)| *gift);
-            let verdict = if gift.is_some() || at == 4 { sample::denied() } else { sample::allowed() };
-            let cause = gift.map(|gift| Reason::Missing { gifts: vec![gift.to_owned()], obstacles: vec![] });
-            Row { cause, part: AttemptRole::Cell { row, column: at }, ..sample::row("map_create", None, verdict) }
-        };
-        let cells = (0..rows.len()).flat_map(|row| (0..arms.len()).map(move |at| (row, at)));
-        let cells = cells.map(|(row, at)| cell(row, at)).collect();
-        let mut result = sample::as_recorded(kernel, "sweeps/map-types", cells);
-        if let Status::Judged { judgement, .. } = &mut result.status {
-            let rows = rows.iter().map(|row| (*row).to_owned()).collect();
-            let columns = arms.iter().map(column).collect();
-            let grid = SweepLayout { of: "map types".to_owned(), rows, columns, ..SweepLayout::default() };
-            judgement.grid = Some(Box::new(grid));
-        }
-        result
-    };
-    let mut results = sample::results();
-    results.environments[1].release = Some("7.3.4".to_owned());
-    let older = [(1, "maps hash"), (2, "token"), (3, "CAP_BPF")];
-    results.results = vec![sweep("6.12", &["hash"], &older), sweep("7.3", &["hash", "../new"], &older[..2])];
-    let key = (results.results[1].scenario.clone(), sample::environment("7.3"));
-    let reason = |text: &str| Explanation::new(text, None).unwrap();
-    results.explanations.insert(key, vec![reason("BPF_HASH needs less"), reason("Something is new")]);
+    let results = super::super::foreign::sweeps();
     let pages = site(&results);
     let paths: Vec<&str> = pages.iter().map(|page| page.path.as_str()).collect();
     let hash = "permissions/map-types/hash.html";

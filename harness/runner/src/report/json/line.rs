@@ -1,5 +1,6 @@
 //! The JSON lines of results. `docs/results.md` shows their documentation.
 
+use super::super::Standing;
 use harness_protocol::name::{ImageName, KernelName, ScenarioName};
 use harness_scenario::expect::Expect;
 use harness_verdict::verdict::Class;
@@ -172,6 +173,19 @@ pub(super) enum Line<'a> {
         /// The reason.
         cause: &'a str,
     },
+    /// A failure of this run, of the baseline (`--baseline`), or of both.
+    Baseline {
+        /// The kernel's name.
+        kernel: &'a str,
+        /// The image's name; `host` in host mode, which has no image.
+        image: &'a str,
+        /// The scenario's name.
+        scenario: &'a str,
+        /// Whether the baseline had it, and whether it is still there.
+        group: Standing,
+        /// What is wrong.
+        what: &'a str,
+    },
     /// The last line. If it is missing, the results are incomplete.
     End {
         /// Scenarios judged, over all environments, including crashes.
@@ -186,6 +200,8 @@ pub(super) enum Line<'a> {
         faults: usize,
         /// Scenarios not run.
         not_run: usize,
+        /// VMs that the host lost and that were booted again; no verdict depends on them.
+        retried_vms: u64,
         /// Attempts by verdict.
         attempts: Attempts,
     },
