@@ -16,10 +16,16 @@ use harness_builder::{
     progress::size,
     references,
 };
-use harness_cli::{Context, exit::Wrong, screen, screen::print};
+use harness_cli::{
+    Context,
+    documents::{self, Format},
+    exit::Wrong,
+    screen,
+    screen::print,
+};
 use harness_runner::session::RunFolder;
 
-use crate::documents::{self, Cleaning, Format};
+use crate::documents::Cleaning;
 
 /// Show what in the cache is no longer needed, and remove it
 #[derive(Debug, ClapArgs)]
@@ -73,6 +79,7 @@ const fn holds(area: Area) -> &'static str {
         Area::Images => "Root file systems of guests",
         Area::Guest => "Guest programs: a minute each",
         Area::Objects => "BPF objects that scenarios load",
+        Area::Bundles => "What installed programs bring, unpacked",
         Area::Store => "Outcomes of scenarios; those without one run again",
         Area::Runs => "Folders of runs",
     }

@@ -17,7 +17,7 @@ pub(crate) fn verbs(command: &Command) -> Vec<(String, Command)> {
         }
     }
     let mut all = Vec::new();
-    add(command, NAME, &mut all);
+    add(command, NAME.as_str(), &mut all);
     all
 }
 
@@ -73,7 +73,7 @@ fn section(page: &mut String, called: &str, verb: &Command) {
 
 /// The verb without the name of the program.
 fn short(called: &str) -> &str {
-    called.strip_prefix(NAME).map_or(called, str::trim_start)
+    called.strip_prefix(NAME.as_str()).map_or(called, str::trim_start)
 }
 
 fn about(verb: &Command) -> String {

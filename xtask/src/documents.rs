@@ -2,54 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use clap::ValueEnum;
 use harness_builder::cache::{Area, cleaning::Plan, inventory::Inventory};
-use harness_cli::screen::print;
+use harness_cli::documents::FORMAT;
 use harness_uapi::vocabulary::NameTable;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use crate::doctor;
-
-/// The version of each document; it increases when readers of the previous one would misread the new one.
-const FORMAT: u32 = 1;
-
-/// An output format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Text
-    #[default]
-    Human,
-    /// One JSON document, with a schema in docs/
-    Json,
-}
-
-/// The output of `cargo xtask kernel list --format json` and `image list --format json`.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "List")]
-pub(crate) struct List {
-    format: u32,
-    /// Each kernel or image that has a manifest.
-    items: Vec<Listed>,
-}
-
-/// A kernel or an image.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Listed {
-    /// Its name.
-    pub(crate) name: String,
-    /// What it is, in a sentence.
-    pub(crate) summary: String,
-    /// What was built: a kernel's release, or what an image has in it; null if nothing is.
-    pub(crate) built: Option<String>,
-}
-
-impl List {
-    pub(crate) fn of(items: Vec<Listed>) -> Self {
-        Self { format: FORMAT, items }
-    }
-}
 
 /// The output of `cargo xtask kernel names --format json`.
 #[derive(Serialize, JsonSchema)]
@@ -161,19 +120,9 @@ impl Cleaning {
     }
 }
 
-/// Prints a document.
-pub(crate) fn show(document: &impl Serialize) -> Result<()> {
-    print(&(serde_json::to_string_pretty(document).context("cannot write the document as JSON")? + "\n"))
-}
-
 /// Returns the schemas, each with the name of its file in `docs/`, without `.schema.json`.
-pub(crate) fn schemas() -> [(&'static str, Schema); 4] {
-    [
-        ("list", schema_for!(List)),
-        ("kernel-names", schema_for!(KernelNames)),
-        ("clean", schema_for!(Cleaning)),
-        ("doctor", doctor::schema()),
-    ]
+pub(crate) fn schemas() -> [(&'static str, Schema); 3] {
+    [("kernel-names", schema_for!(KernelNames)), ("clean", schema_for!(Cleaning)), ("doctor", doctor::schema())]
 }
 
 #[cfg(test)]
@@ -187,7 +136,8 @@ mod tests {
     use super::*;
 
     fn is_valid(name: &str, document: &impl Serialize) -> Value {
-        let (_, schema) = schemas().into_iter().find(|(known, _)| *known == name).unwrap();
+        let (_, schema) =
+            schemas().into_iter().chain(harness_cli::schemas()).find(|(known, _)| *known == name).unwrap();
         let document = serde_json::to_value(document).unwrap();
         let validator = jsonschema::validator_for(schema.as_value()).unwrap();
         assert!(validator.is_valid(&document), "{name}: {document}");
@@ -198,12 +148,12 @@ mod tests {
 
     #[test]
     fn documents_are_as_their_schemas_say() {
-        let listed = |built: Option<&str>| Listed {
+        let listed = |built: Option<&str>| harness_cli::documents::Listed {
             name: "7.3".to_owned(),
             summary: "mine".to_owned(),
             built: built.map(str::to_owned),
         };
-        is_valid("list", &List::of(vec![listed(None), listed(Some("7.3.0"))]));
+        is_valid("list", &harness_cli::documents::List::of(vec![listed(None), listed(Some("7.3.0"))]));
         let vocabulary: Vocabulary = serde_json::from_str(include_str!("../../kernels/vocabulary/7.3.json")).unwrap();
         let names = is_valid("kernel-names", &KernelNames::of("7.3", [&vocabulary.maps]));
         assert_eq!(names["tables"][0]["names"][1]["name"], "hash");

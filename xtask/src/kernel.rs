@@ -1,31 +1,25 @@
-//! `cargo xtask kernel`: lists, builds and pins kernels, and prints their paths and names.
+//! `cargo xtask kernel`: what a user does with kernels, and what only the repository does: it writes their names and pins.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use harness_builder::{
-    cache::{Area, Cache},
     host::{Mode, Purpose},
-    kernel::{self, Catalogue, Kernel, Manifest, pin},
-    pins::Pins,
-    progress::{Progress, seconds},
+    kernel::{Manifest, pin},
     project::Project,
 };
 use harness_cli::{
     Context, candidates,
-    exit::{self, Wrong},
-    pin_options::PinOptions,
+    documents::{self, Format},
+    exit,
+    kernel::{Kernels, Verb as UserVerb},
     screen::print,
-    setup::Installation,
 };
 use harness_runner::preparation::prepare_host;
 use harness_uapi::vocabulary::{Kind, NameTable, Vocabulary};
 
-use crate::{
-    documents::{self, Format, KernelNames, List, Listed},
-    listing,
-};
+use crate::documents::KernelNames;
 
 /// List, build and pin kernels; print their paths and BPF names
 #[derive(Debug, ClapArgs)]
@@ -42,49 +36,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show all kernels and whether they are built
-    #[command(after_help = "\
-Examples:
-  cargo xtask kernel list
-  cargo xtask kernel list --format json       as docs/list.schema.json says
-
-Exit codes: 0 listed; 2 a bad manifest; 3 the cache cannot be read.")]
-    List {
-        /// Output format
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
-    /// Fetch, configure and build kernels, or unpack prebuilt ones; print the paths of their boot images
-    #[command(after_help = "\
-Examples:
-  cargo xtask kernel build                    the default kernels
-  cargo xtask kernel build '*-debian'
-
-Exit codes: 0 built; 2 no such kernel, or a bad manifest; 3 a build or a download failed.")]
-    Build {
-        /// Kernels to build, by name or glob; `all` means every one [default: the default kernels]
-        #[arg(add = candidates::kernels())]
-        names: Vec<String>,
-        #[command(flatten)]
-        installation: Installation,
-        #[command(flatten)]
-        pins: PinOptions,
-    },
-    /// Print the path of a file of a built kernel
-    #[command(after_help = "\
-Examples:
-  cargo xtask kernel path 7.3
-  bpftool btf dump file $(cargo xtask kernel path 7.3 btf) | less
-
-Exit codes: 0 printed; 2 no such kernel; 3 it is not built.")]
-    Path {
-        /// The kernel
-        #[arg(add = candidates::kernels())]
-        name: String,
-        /// Which file
-        #[arg(value_enum, default_value_t = File::Boot)]
-        file: File,
-    },
+    #[command(flatten)]
+    User(UserVerb),
     /// Print the BPF names and numbers in a built kernel's BTF
     #[command(after_help = "\
 Examples:
@@ -129,18 +82,6 @@ archive cannot be reached.")]
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum File {
-    /// The image for QEMU's -kernel
-    Boot,
-    /// Raw BTF
-    Btf,
-    /// The resolved configuration
-    Config,
-    /// The folder with all of them
-    Folder,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum KindArg {
     /// Commands of bpf(2)
     Cmds,
@@ -164,96 +105,29 @@ impl From<KindArg> for Kind {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let kernels = Kernels::open(context)?;
+    let named =
+        || -> Result<Named> { Ok(Named { project: context.project()?.clone(), kernels: Kernels::open(context)? }) };
     match &args.verb {
-        Verb::List { format } => kernels.list(*format)?,
-        Verb::Build { names, installation, pins } => kernels.build(names, installation.mode(), pins.pins())?,
-        Verb::Path { name, file } => kernels.path(name, *file)?,
-        Verb::Names { name, write: true, .. } => kernels.write_names(name.as_deref())?,
-        Verb::Names { name, check: true, .. } => return kernels.check_names(name.as_deref()),
+        Verb::User(verb) => return verb.run(context),
+        Verb::Names { name, write: true, .. } => named()?.write(name.as_deref())?,
+        Verb::Names { name, check: true, .. } => return named()?.check(name.as_deref()),
         Verb::Names { name, kind, format, .. } => {
-            kernels.names(name.as_deref().unwrap_or_default(), kind.map(Kind::from), *format)?;
+            named()?.show(name.as_deref().unwrap_or_default(), kind.map(Kind::from), *format)?;
         }
-        Verb::Pin { name, version } => kernels.pin(name, version.as_deref())?,
+        Verb::Pin { name, version } => pin(&Kernels::open(context)?, name, version.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-struct Kernels {
+/// The names of kernels.
+struct Named {
     project: Project,
-    catalogue: Catalogue,
-    cache: Cache,
-    progress: Progress,
+    kernels: Kernels,
 }
 
-impl Kernels {
-    fn open(context: &Context) -> Result<Self> {
-        let project = context.project()?.clone();
-        let catalogue = Catalogue::of_folder(&project.kernels()).map_err(Wrong::input)?;
-        Ok(Self { project, catalogue, cache: Cache::from_env()?, progress: Progress::detect() })
-    }
-
-    /// Returns the manifests of these names and globs, or of the default kernels if there are none. Fails on a wrong name
-    /// before anything is built.
-    fn manifests<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Manifest>> {
-        let names: Vec<&str> = names.into_iter().collect();
-        if names.is_empty() {
-            return self.catalogue.defaults().map_err(Wrong::input);
-        }
-        let named: Result<Vec<_>, _> = names.into_iter().map(|name| self.catalogue.matching(name)).collect();
-        let named = named.map_err(Wrong::input)?.concat();
-        named.into_iter().map(|name| self.catalogue.get(name).map_err(Wrong::input)).collect()
-    }
-
-    fn built(&self, manifest: &Manifest) -> Result<Kernel> {
-        let hint = || anyhow!("kernel {0} is not built; run `cargo xtask kernel build {0}`", manifest.name);
-        kernel::find_built(manifest, &self.cache)?.ok_or_else(hint)
-    }
-
-    fn list(&self, format: Format) -> Result<()> {
-        let mut items = Vec::new();
-        for manifest in self.catalogue.all().map_err(Wrong::input)? {
-            let built = kernel::find_built(&manifest, &self.cache)?.map(|kernel| kernel.release().to_string());
-            items.push(Listed { name: manifest.name.to_string(), summary: manifest.summary, built });
-        }
-        if format == Format::Json {
-            return documents::show(&List::of(items));
-        }
-        let state = |built: Option<String>| built.map_or("not built".to_owned(), |release| format!("built: {release}"));
-        let rows: Vec<_> = items.into_iter().map(|item| [item.name, state(item.built), item.summary]).collect();
-        print(&listing::lines(&rows))
-    }
-
-    fn build(&self, names: &[String], mode: Mode, pins: Pins) -> Result<()> {
-        let manifests = self.manifests(names.iter().map(String::as_str))?;
-        let is_built = |manifest| -> Result<bool> {
-            let Some(kernel) = kernel::find_built(manifest, &self.cache)? else { return Ok(false) };
-            Ok(!self.cache.remove_damaged(Area::Kernels, &kernel.dir, &self.progress)?)
-        };
-        if manifests.iter().map(is_built).collect::<Result<Vec<_>>>()?.contains(&false) {
-            prepare_host(&[Purpose::Kernel], mode, &self.progress)?;
-        }
-        for manifest in &manifests {
-            let kernel = kernel::build(manifest, pins, &self.cache, &self.progress)?;
-            self.progress.note(&describe(&kernel));
-            print(&format!("{}\n", kernel.boot_image().display()))?;
-        }
-        Ok(())
-    }
-
-    fn path(&self, name: &str, file: File) -> Result<()> {
-        let kernel = self.built(&self.catalogue.get(name).map_err(Wrong::input)?)?;
-        let path = match file {
-            File::Boot => kernel.boot_image(),
-            File::Btf => kernel.btf(),
-            File::Config => kernel.config(),
-            File::Folder => kernel.dir,
-        };
-        print(&format!("{}\n", path.display()))
-    }
-
-    fn names(&self, name: &str, kind: Option<Kind>, format: Format) -> Result<()> {
-        let kernel = self.built(&self.catalogue.get(name).map_err(Wrong::input)?)?;
+impl Named {
+    fn show(&self, name: &str, kind: Option<Kind>, format: Format) -> Result<()> {
+        let kernel = self.kernels.built(&self.kernels.manifest(name)?)?;
         let vocabulary = kernel.vocabulary()?;
         let kinds = kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
         if format == Format::Json {
@@ -268,49 +142,41 @@ impl Kernels {
         self.project.kernels().join("vocabulary").join(format!("{}.json", manifest.name))
     }
 
-    fn write_names(&self, name: Option<&str>) -> Result<()> {
-        for manifest in self.manifests(name)? {
+    fn write(&self, name: Option<&str>) -> Result<()> {
+        for manifest in self.kernels.manifests(name)? {
             let path = self.committed(&manifest);
-            let text = as_committed(&self.built(&manifest)?.vocabulary()?)?;
+            let text = as_committed(&self.kernels.built(&manifest)?.vocabulary()?)?;
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             print(&format!("{}\n", path.display()))?;
         }
         Ok(())
     }
 
-    fn check_names(&self, name: Option<&str>) -> Result<ExitCode> {
+    fn check(&self, name: Option<&str>) -> Result<ExitCode> {
         let mut code = ExitCode::SUCCESS;
-        for manifest in self.manifests(name)? {
+        for manifest in self.kernels.manifests(name)? {
             let path = self.committed(&manifest);
-            let text = as_committed(&self.built(&manifest)?.vocabulary()?)?;
+            let text = as_committed(&self.kernels.built(&manifest)?.vocabulary()?)?;
             if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
                 let command = format!("cargo xtask kernel names {} --write", manifest.name);
-                self.progress.note(&format!("{} does not match the kernel's BTF; run `{command}`", path.display()));
+                self.kernels
+                    .progress()
+                    .note(&format!("{} does not match the kernel's BTF; run `{command}`", path.display()));
                 code = ExitCode::from(exit::DIFFERS);
             }
         }
         Ok(code)
     }
-
-    fn pin(&self, name: &str, version: Option<&str>) -> Result<()> {
-        prepare_host(&[Purpose::Packages], Mode::Ask, &self.progress)?;
-        let manifest = self.catalogue.get(name).map_err(Wrong::input)?;
-        let repinned = pin::pin(&manifest, version, &self.cache, &self.progress)?;
-        if repinned.is_empty() {
-            return print(&format!("{}: it is the pinned version already\n", manifest.path.display()));
-        }
-        repinned.iter().try_for_each(|pin| print(&format!("{}: {pin}\n", manifest.path.display())))
-    }
 }
 
-/// Describes a build in one line.
-fn describe(kernel: &Kernel) -> String {
-    let record = &kernel.record;
-    let time = seconds(std::time::Duration::from_secs_f64(record.seconds));
-    if record.toolchain.is_none() {
-        return format!("kernel {} is {}, prebuilt (unpacked in {time})", kernel.name, record.release);
+fn pin(kernels: &Kernels, name: &str, version: Option<&str>) -> Result<()> {
+    prepare_host(&[Purpose::Packages], Mode::Ask, kernels.progress())?;
+    let manifest = kernels.manifest(name)?;
+    let repinned = pin::pin(&manifest, version, kernels.cache(), kernels.progress())?;
+    if repinned.is_empty() {
+        return print(&format!("{}: it is the pinned version already\n", manifest.path.display()));
     }
-    format!("kernel {} is {} ({} objects compiled in {time})", kernel.name, record.release, record.objects_compiled)
+    repinned.iter().try_for_each(|pin| print(&format!("{}: {pin}\n", manifest.path.display())))
 }
 
 /// Returns a vocabulary as its committed file has it.

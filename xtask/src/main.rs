@@ -16,7 +16,6 @@ mod guard_random;
 mod help;
 mod image;
 mod kernel;
-mod listing;
 mod man;
 mod merge;
 mod mutate;

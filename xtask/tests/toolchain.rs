@@ -28,12 +28,13 @@ fn the_pinned_toolchain_is_the_oldest_supported_rust() {
 }
 
 #[test]
-fn the_workflow_builds_with_the_pinned_toolchain() {
+fn the_workflows_build_with_the_pinned_toolchain() {
     let pinned = table("rust-toolchain.toml");
     let channel = pinned["toolchain"]["channel"].as_str().unwrap();
-    let workflow = read(".github/workflows/ci.yml");
-    let images: Vec<&str> = workflow.split_whitespace().filter(|word| word.starts_with("rust:")).collect();
-    assert!(!images.is_empty());
     let wanted = format!("rust:{channel}-bookworm");
-    assert!(images.iter().all(|image| *image == wanted), "{images:?} and not {wanted}");
+    for workflow in ["ci.yml", "release.yml"].map(|name| read(&format!(".github/workflows/{name}"))) {
+        let images: Vec<&str> = workflow.split_whitespace().filter(|word| word.starts_with("rust:")).collect();
+        assert!(!images.is_empty());
+        assert!(images.iter().all(|image| *image == wanted), "{images:?} and not {wanted}");
+    }
 }

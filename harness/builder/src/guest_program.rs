@@ -27,6 +27,8 @@ use crate::{
 const GUEST: &str = "harness-guest";
 /// The package of the guest's init and agent.
 const INIT: &str = "harness-init";
+/// The folder of a project that has the programs themselves, in the place of their sources.
+pub(crate) const READY: &str = "programs";
 /// The folder cargo builds them in.
 const TARGET: &str = "guest-program";
 /// How the names of the workspace's own packages start.
@@ -64,8 +66,21 @@ impl GuestProgram {
     }
 }
 
+/// Returns the folder of a project's programs, if it has them in the place of their sources.
+fn ready(project: &Path) -> Option<PathBuf> {
+    Some(project.join(READY)).filter(|folder| folder.is_dir())
+}
+
+/// Returns the files and folders, relative to a workspace, that its guest programs and the guard's program are made from.
+pub fn sources() -> impl Iterator<Item = &'static str> {
+    sources::GUEST.iter().chain(sources::GUARD).copied()
+}
+
 /// Returns the guest programs of a workspace, if they were built from its current sources.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram>, GuestProgramError> {
+    if let Some(folder) = ready(workspace) {
+        return GuestProgram::in_folder(folder).map(Some);
+    }
     let key = sources::key(workspace, sources::GUEST, &[])?;
     let folder = cache.entry(Area::Guest, &key)?.undamaged(Part::Whole)?;
     folder.map(GuestProgram::in_folder).transpose()
@@ -84,6 +99,9 @@ pub(crate) fn add_references(workspace: &Path, references: &mut References) {
 
 /// Returns the guest programs of a workspace, built if needed.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuestProgram, GuestProgramError> {
+    if let Some(folder) = ready(workspace) {
+        return GuestProgram::in_folder(folder);
+    }
     let key = sources::key(workspace, sources::GUEST, &[])?;
     let entry = cache.entry(Area::Guest, &key)?;
     if let Some(folder) = entry.intact(Part::Whole, progress)? {

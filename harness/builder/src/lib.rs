@@ -1,5 +1,6 @@
 //! Builds kernels, images and the guest programs: from a manifest to a bootable artefact in the cache.
 
+pub mod bundle;
 pub mod cache;
 pub mod command;
 pub mod corpus;

@@ -36,6 +36,24 @@ impl Objects {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{OBJECT}"))
     }
+
+    /// Returns the paths of all objects.
+    pub(crate) fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let paths: io::Result<Vec<PathBuf>> = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect();
+        Ok(paths?.into_iter().filter(|path| is_object(path)).collect())
+    }
+}
+
+fn is_object(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.ends_with(OBJECT))
+}
+
+/// Returns the objects in a folder that has them in the place of their sources.
+fn ready(sources: &Path) -> Option<Objects> {
+    let objects = Objects { folder: sources.to_owned() };
+    let has_sources = files(sources).is_ok_and(|files| !files.is_empty());
+    let has_objects = || objects.files().is_ok_and(|files| !files.is_empty());
+    (!has_sources && has_objects()).then_some(objects)
 }
 
 /// Why the objects are not available.
@@ -70,6 +88,9 @@ pub enum ObjectsError {
 /// # Errors
 /// [`ObjectsError`] if a source or the cache cannot be read, or if clang is missing.
 pub fn find_built(sources: &Path, cache: &Cache) -> Result<Option<Objects>, ObjectsError> {
+    if let Some(objects) = ready(sources) {
+        return Ok(Some(objects));
+    }
     let files = files(sources)?;
     let folder = cache.entry(Area::Objects, &key(sources, &files)?)?.undamaged(Part::Whole)?;
     Ok(folder.map(|folder| Objects { folder }))
@@ -88,6 +109,9 @@ pub(crate) fn add_references(sources: &Path, references: &mut References) {
 /// # Errors
 /// [`ObjectsError`], with clang's message, if one does not compile.
 pub fn build(sources: &Path, cache: &Cache, progress: &Progress) -> Result<Objects, ObjectsError> {
+    if let Some(objects) = ready(sources) {
+        return Ok(objects);
+    }
     let files = files(sources)?;
     let entry = cache.entry(Area::Objects, &key(sources, &files)?)?;
     if let Some(folder) = entry.intact(Part::Whole, progress)? {

@@ -9,7 +9,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::listing::version;
+use crate::{guest_program, listing::version};
 
 /// The project's folder: the one with `kernels/`, `images/` and `scenarios/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,20 @@ impl Project {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// The project in a folder that is known to be one.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The project's folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether the guest's programs and the objects are there built, as in what an installed program brings: no compiler is
+    /// needed for them.
+    pub fn has_programs(&self) -> bool {
+        self.root.join(guest_program::READY).is_dir()
     }
 
     /// The folder of kernel manifests.

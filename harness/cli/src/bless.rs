@@ -81,6 +81,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if selection.scenarios.is_empty() {
         return Ok(selection::nothing(&selection));
     }
+    if context.bundle().is_some() && selection.has_scenarios_of_project() {
+        return Err(Wrong::input(anyhow!(
+            "the scenarios that the program brings have their snapshots; `--scenarios DIR` names yours"
+        )));
+    }
     if selection.has_running_kernel() {
         return Err(Wrong::input(anyhow::anyhow!(
             "the verdicts of `host` cannot be blessed: snapshots are for kernels that everyone can boot"

@@ -114,7 +114,6 @@ impl ValueEnum for Format {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let project = context.project();
     let (names, after) = order::after_kernels(&args.kernel, context);
     let paths = [args.objects.clone(), args.object.clone(), after].concat();
     if paths.is_empty() && !args.table {
@@ -125,7 +124,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let kernels = known_kernels::facts(&names, context, &vocabularies)?;
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     if args.table {
-        return table::write(&args.proving, &args.proving.resources(project?.clone(), progress)?, &kernels);
+        let Some(checkout) = context.checkout() else {
+            return Err(Wrong::input(anyhow!("--table writes a page of the repository: run it in a checkout")));
+        };
+        return table::write(&args.proving, &args.proving.resources(checkout.clone(), progress)?, &kernels);
     }
     if args.prove {
         LoadingOptions::check_provable(&objects)?;
@@ -136,7 +138,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     let computed = match args.prove {
         true => {
-            proved(&args.proving, &args.proving.resources(project?.clone(), progress)?, &kernels, &objects, &plain)?
+            let resources = args.proving.resources(context.project()?.clone(), progress)?;
+            proved(&args.proving, &resources, &kernels, &objects, &plain)?
         }
         false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
     };

@@ -22,14 +22,14 @@ const DEFAULTS: [&str; 2] = ["6.12", "7.3"];
 /// The first release with bpffs; what is earlier is no release to judge a delegation for.
 const WITH_BPFFS: Release = Release { major: 4, minor: 4 };
 
-/// Returns the vocabularies of the project, or those that are part of the program.
+/// Returns the vocabularies of the checkout, or those that are part of the program.
 ///
 /// # Errors
-/// If a vocabulary of the project cannot be read.
+/// If a vocabulary of the checkout cannot be read.
 pub(crate) fn vocabularies(context: &Context) -> Result<Vocabularies> {
-    match context.project() {
-        Ok(project) => Vocabularies::read(project).map_err(Wrong::input),
-        Err(_) => Ok(Vocabularies::built_in()),
+    match context.checkout() {
+        Some(project) => Vocabularies::read(project).map_err(Wrong::input),
+        None => Ok(Vocabularies::built_in()),
     }
 }
 
@@ -41,9 +41,9 @@ pub(crate) fn vocabularies(context: &Context) -> Result<Vocabularies> {
 pub(crate) fn facts(names: &[String], context: &Context, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
     let defaults = if names.is_empty() { context.defaults()?.kernels } else { Vec::new() };
     let names = if names.is_empty() { &defaults } else { names };
-    match context.project() {
-        Ok(project) => of_project(names, project, vocabularies),
-        Err(_) => of_program(names, vocabularies),
+    match context.checkout() {
+        Some(project) => of_project(names, project, vocabularies),
+        None => of_program(names, context, vocabularies),
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn is_named(name: &str, context: &Context) -> bool {
     is_running(name)
         || name == "all"
         || name.parse::<Release>().is_ok()
-        || context.project().is_ok_and(|project| of_project(project).is_some())
+        || context.checkout().is_some_and(|project| of_project(project).is_some())
 }
 
 fn is_running(name: &str) -> bool {
@@ -84,28 +84,33 @@ fn of_project(names: &[String], project: &Project, vocabularies: &Vocabularies) 
     Ok(found)
 }
 
-/// Returns what the program itself knows: kernels with a vocabulary, and releases.
-fn of_program(names: &[String], vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
+/// Returns what the program itself knows: kernels with a vocabulary, and releases. An installed program looks for other names
+/// among the manifests that it brings.
+fn of_program(names: &[String], context: &Context, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
     let defaults = DEFAULTS.map(str::to_owned);
     let mut found: Vec<KernelFacts> = Vec::new();
     for name in if names.is_empty() { &defaults[..] } else { names } {
         let all: Vec<&str> = if name == "all" { vocabularies.names().collect() } else { vec![name] };
         for name in all {
-            let facts = match vocabularies.named(name) {
-                Some((release, vocabulary)) => {
+            let facts = match (vocabularies.named(name), of_release(name, vocabularies)?) {
+                (Some((release, vocabulary)), _) => {
                     let origin = if name.ends_with("-debian") { Origin::Debian } else { Origin::Built };
-                    KernelFacts { name: name.parse()?, release, vocabulary: vocabulary.clone(), origin }
+                    vec![KernelFacts { name: name.parse()?, release, vocabulary: vocabulary.clone(), origin }]
                 }
-                None => of_release(name, vocabularies)?.ok_or_else(|| {
+                (None, Some(facts)) => vec![facts],
+                (None, None) if context.bundle().is_some() => {
+                    of_project(&[name.to_owned()], context.project()?, vocabularies)?
+                }
+                (None, None) => {
                     let known: Vec<&str> = vocabularies.names().collect();
-                    Wrong::input(anyhow!(
+                    return Err(Wrong::input(anyhow!(
                         "no kernel is named `{name}`; outside of a checkout there are {}, every release such as 6.9, and `{}`",
                         known.join(", "),
                         running::NAME
-                    ))
-                })?,
+                    )));
+                }
             };
-            add(&mut found, vec![facts]);
+            add(&mut found, facts);
         }
     }
     Ok(found)

@@ -14,10 +14,14 @@ mod convert;
 mod defaults;
 pub mod diagnostic;
 mod diff;
+pub mod documents;
 pub mod exit;
 mod grants;
+pub mod image;
+pub mod kernel;
 mod known_kernels;
 mod list;
+pub mod listing;
 mod new;
 mod order;
 mod output;
@@ -78,17 +82,18 @@ impl Verb {
             Self::Convert(args) => convert::run(args, context),
             Self::Caps(args) => caps::run(args, context),
             Self::Grants(args) => grants::run(args, context),
-            Self::Setup(args) => setup::run(args),
+            Self::Setup(args) => setup::run(args, context),
         }
     }
 }
 
 /// Returns the JSON Schemas of the documents that verbs print, and of the project file, each with the name of its file in `docs/`, without
 /// `.schema.json`. Others are beside what makes the documents.
-pub fn schemas() -> [(&'static str, Schema); 4] {
+pub fn schemas() -> [(&'static str, Schema); 5] {
     [
         ("caps", schema_for!(caps::page::Document)),
         ("convert", schema_for!(convert::Document)),
+        ("list", schema_for!(documents::List)),
         ("scenarios", schema_for!(list::Document)),
         ("bpf-token", defaults::schema().clone()),
     ]
@@ -99,7 +104,8 @@ const PLACEHOLDER: &str = "{program}";
 
 /// Inserts the program's name into the help texts of a command and its verbs.
 pub fn named(command: Command) -> Command {
-    let after = command.get_after_help().map(|text| text.to_string().replace(PLACEHOLDER, harness_program::NAME));
+    let after =
+        command.get_after_help().map(|text| text.to_string().replace(PLACEHOLDER, harness_program::NAME.as_str()));
     let command = command.mut_subcommands(named);
     match after {
         Some(text) => command.after_help(text),

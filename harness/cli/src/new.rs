@@ -64,6 +64,9 @@ impl Template {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let name: ScenarioName = args.name.parse().map_err(Wrong::input)?;
     let folder = args.folder.folder(context)?;
+    if context.bundle().is_some() && folder == context.project()?.scenarios() {
+        return Err(Wrong::input(anyhow!("name your directory of scenarios: `--scenarios DIR`")));
+    }
     let path = write(&folder, &name, args.template)?;
     let scenarios = args.folder.words();
     screen::print(&format!("{}\n", path.display()))?;

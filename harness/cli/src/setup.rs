@@ -10,6 +10,8 @@ use harness_builder::{
 };
 use harness_runner::{preparation::prepare_host, qemu::Qemu};
 
+use crate::Context;
+
 /// Install the packages that this host lacks to build and boot kernels
 #[derive(Debug, ClapArgs)]
 #[command(mut_arg("no_install", |arg| arg.help("Print the installation command instead of running it")), after_help = "\
@@ -25,9 +27,11 @@ pub struct Args {
     installation: Installation,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let progress = Progress::detect();
-    prepare_host(&Purpose::ALL, args.installation.mode(), &progress)?;
+    let is_needed = |purpose: &Purpose| context.bundle().is_none() || !purpose.is_brought();
+    let purposes: Vec<Purpose> = Purpose::ALL.into_iter().filter(is_needed).collect();
+    prepare_host(&purposes, args.installation.mode(), &progress)?;
     let qemu = Qemu::find()?;
     progress.note(&format!("this host has everything; {} is QEMU {}", qemu.path().display(), qemu.version()));
     Ok(ExitCode::SUCCESS)

@@ -166,9 +166,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 }
 
 fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
-    let project = context.project();
-    let context = ValidationContext::open(args, inputs, context)?;
-    let mut reports = check_all(args, &inputs.files, &context)?;
+    let checked = ValidationContext::open(args, inputs, context)?;
+    let mut reports = check_all(args, &inputs.files, &checked)?;
     if args.prove && reports.iter().any(|report| report.configuration.is_none()) {
         return Err(Wrong::input(anyhow!("--prove tries configurations, and a policy of the guard is none")));
     }
@@ -177,11 +176,12 @@ fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
         for report in &mut reports {
             apply_fixes(report)?;
         }
-        reports = check_all(args, &inputs.files, &context)?;
+        reports = check_all(args, &inputs.files, &checked)?;
     }
     if args.prove {
         let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-        proof::all(&args.proving, &args.proving.resources(project?.clone(), progress)?, &context.files, &mut reports)?;
+        let resources = args.proving.resources(context.project()?.clone(), progress)?;
+        proof::all(&args.proving, &resources, &checked.files, &mut reports)?;
     }
     if reports.is_empty() {
         eprintln!("the files have no delegation; nothing was checked");
@@ -192,7 +192,7 @@ fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
         atomic_write::write(path, &document(&reports, format, &context.kernels)?)?;
     }
     if args.grants && args.format == Format::Human {
-        print_grants(&reports, &context.kernels)?;
+        print_grants(&reports, &checked.kernels)?;
     }
     if reports.iter().any(ConfigurationReport::is_contradicted) {
         return Ok(exit::FAILED.into());

@@ -27,6 +27,16 @@ pub fn prepare_host(purposes: &[Purpose], mode: Mode, progress: &Progress) -> Re
     host::ensure(&wanted, mode, progress)
 }
 
+/// As [`prepare_host`], without what makes the guest's programs and the objects if the project has them built.
+///
+/// # Errors
+/// [`HostError`] if something is missing that may not or cannot be installed.
+pub(crate) fn prepare_host_for(resources: &Resources, purposes: &[Purpose], mode: Mode) -> Result<(), HostError> {
+    let is_brought = |purpose: &Purpose| resources.project().has_programs() && purpose.is_brought();
+    let wanted: Vec<Purpose> = purposes.iter().copied().filter(|purpose| !is_brought(purpose)).collect();
+    prepare_host(&wanted, mode, resources.progress())
+}
+
 /// Makes sure that the host has what it needs to boot these environments, and to build what is missing of them. Says how long
 /// it will take if a kernel has to be compiled.
 ///
@@ -43,7 +53,7 @@ pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mo
     if matches!(forecast, Ok(None)) {
         purposes.retain(|purpose| *purpose != Purpose::Kernel);
     }
-    prepare_host(&purposes, mode, resources.progress())?;
+    prepare_host_for(resources, &purposes, mode)?;
     if let Ok(Some(forecast)) = forecast {
         resources.progress().note(&forecast.describe());
     }

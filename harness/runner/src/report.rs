@@ -166,7 +166,7 @@ fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<Str
     let now = render::render(judgement);
     match recorded {
         None => {
-            let name = harness_program::NAME;
+            let name = &harness_program::NAME;
             Some(format!("there is no snapshot yet; review the verdicts and accept them with `{name} bless`"))
         }
         Some(text) if render::same(text, &now) => None,

@@ -24,7 +24,7 @@ use crate::{
     error_chain::chain,
     guard::RunGuard,
     identity::Identity,
-    preparation::{prepare_for, prepare_host},
+    preparation::{prepare_for, prepare_host_for},
     refusals,
     report::{
         EnvironmentLabel, Naming, Results, ScenarioResult, Status,
@@ -169,7 +169,7 @@ impl Selection {
         let (host, vms): (Vec<Environment>, Vec<Environment>) =
             environments.into_iter().partition(|environment| is_running(&environment.kernel));
         if !host.is_empty() {
-            prepare_host(&[Purpose::GuestProgram, Purpose::Objects], self.mode, self.resources.progress())?;
+            prepare_host_for(&self.resources, &[Purpose::GuestProgram, Purpose::Objects], self.mode)?;
         }
         let mut gone = BTreeMap::new();
         if vms.is_empty() {
@@ -389,13 +389,17 @@ impl Selection {
     /// # Errors
     /// [`HostError`] if the host lacks something.
     pub fn prepare_host(&self) -> Result<(), HostError> {
-        prepare_host(&Purpose::ALL, self.mode, self.resources.progress())
+        prepare_host_for(&self.resources, &Purpose::ALL, self.mode)
     }
 
     /// Returns whether these are all scenarios of the project.
     pub fn is_whole_suite(&self) -> bool {
-        self.scenarios.len() == self.runner.suite().names().count()
-            && self.runner.suite().folder() == self.resources.project().scenarios()
+        self.scenarios.len() == self.runner.suite().names().count() && self.has_scenarios_of_project()
+    }
+
+    /// Returns whether the scenarios are the project's, and not those of another folder.
+    pub fn has_scenarios_of_project(&self) -> bool {
+        self.runner.suite().folder() == self.resources.project().scenarios()
     }
 
     /// Returns the image whose verdicts are the scenario's shared snapshot: the first one it is meant for, preferably a

@@ -28,7 +28,7 @@ fn reported(text: &str) -> String {
     let list = text.lines().find_map(|line| line.strip_prefix("# snapshots:"));
     let own = own_snapshots(list.expect("a fixture without errors lists its snapshots"));
     let texts: Vec<String> = reasons.complaints(&own).into_iter().map(|complaint| complaint.text).collect();
-    texts.join("\n").replace(harness_program::NAME, "PROGRAM")
+    texts.join("\n").replace(harness_program::NAME.as_str(), "PROGRAM")
 }
 
 #[test]

@@ -49,6 +49,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("harness-findings", 5),
     ("harness-runner", 5),
     ("harness-cli", 6),
+    ("bpf-token-harness", 7),
     ("xtask", 7),
 ];
 

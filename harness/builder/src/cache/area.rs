@@ -22,6 +22,8 @@ pub enum Area {
     Guest,
     /// BPF objects for scenarios.
     Objects,
+    /// What installed programs bring, unpacked.
+    Bundles,
     /// Outcomes of scenarios.
     Store,
     /// Folders of runs.
@@ -30,7 +32,7 @@ pub enum Area {
 
 impl Area {
     /// Every area.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Downloads,
         Self::Kernels,
         Self::Mutants,
@@ -38,6 +40,7 @@ impl Area {
         Self::Images,
         Self::Guest,
         Self::Objects,
+        Self::Bundles,
         Self::Store,
         Self::Runs,
     ];
@@ -45,7 +48,7 @@ impl Area {
     /// Whether the sums of its entries are recorded. Those of downloads are pinned, trees change in place, outcomes
     /// have their sums within them, and runs do not outlive their process.
     pub(super) const fn has_sums(self) -> bool {
-        matches!(self, Self::Kernels | Self::Mutants | Self::Images | Self::Guest | Self::Objects)
+        matches!(self, Self::Kernels | Self::Mutants | Self::Images | Self::Guest | Self::Objects | Self::Bundles)
     }
 
     /// The name of its sub-folder.
@@ -58,6 +61,7 @@ impl Area {
             Self::Images => "images",
             Self::Guest => "guest",
             Self::Objects => "objects",
+            Self::Bundles => "bundles",
             Self::Store => "store",
             Self::Runs => "runs",
         }

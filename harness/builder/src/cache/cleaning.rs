@@ -196,7 +196,10 @@ fn entry_of(name: &str) -> Option<&str> {
 
 /// Reports whether running VMs, or a run between two VMs, may use the items of an area.
 fn used_by_vms(area: Area) -> bool {
-    matches!(area, Area::Kernels | Area::Mutants | Area::Images | Area::Guest | Area::Objects | Area::Store)
+    matches!(
+        area,
+        Area::Kernels | Area::Mutants | Area::Images | Area::Guest | Area::Objects | Area::Bundles | Area::Store
+    )
 }
 
 /// Removes an item; returns why not, if it is in use.

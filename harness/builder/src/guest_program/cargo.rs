@@ -21,8 +21,15 @@ pub(super) const FLAGS: &str =
     "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static','-Crelocation-model=static']";
 
 /// Variables of an outer cargo, or of the user, that would change the build.
-const NOT_INHERITED: [&str; 5] =
-    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"];
+const NOT_INHERITED: [&str; 6] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_TARGET_DIR",
+    // `cargo clippy` sets it for build scripts.
+    "RUSTC_WORKSPACE_WRAPPER",
+];
 
 /// How often a workspace is built in one folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GuestProgramError, cargo::Builds, compile, compile_in, forget, sources};
+use super::{GuestProgramError, cargo::Builds, compile, compile_in, forget, ready, sources};
 use crate::{
     cache::{Area, Cache, Entry, Lock, Part},
     digest::Sha256,
@@ -54,6 +54,9 @@ impl GuardProgram {
 /// # Errors
 /// [`GuestProgramError`] if a source or the cache cannot be read, or if a compiler is missing.
 pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuardProgram>, GuestProgramError> {
+    if let Some(folder) = ready(workspace) {
+        return GuardProgram::in_folder(&folder).map(Some);
+    }
     let folder = cache.entry(Area::Guest, &key(workspace)?)?.undamaged(Part::Whole)?;
     folder.map(|folder| GuardProgram::in_folder(&folder)).transpose()
 }
@@ -63,6 +66,9 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuardProgram
 /// # Errors
 /// [`GuestProgramError`], with the compiler's message, if it cannot be built.
 pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<GuardProgram, GuestProgramError> {
+    if let Some(folder) = ready(workspace) {
+        return GuardProgram::in_folder(&folder);
+    }
     let entry = cache.entry(Area::Guest, &key(workspace)?)?;
     let folder = built(entry, progress, |lock| compile(WHAT, &[GUARD], workspace, (cache, lock), progress))?;
     GuardProgram::in_folder(&folder)

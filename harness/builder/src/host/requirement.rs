@@ -30,6 +30,11 @@ impl Purpose {
     /// Every purpose except fuzzing, which only developers do.
     pub const ALL: [Self; 6] =
         [Self::Vm, Self::Packages, Self::Kernel, Self::GuestProgram, Self::Objects, Self::Signing];
+
+    /// Whether an installed program brings what this makes.
+    pub fn is_brought(self) -> bool {
+        matches!(self, Self::GuestProgram | Self::Objects)
+    }
 }
 
 /// How to detect a requirement.

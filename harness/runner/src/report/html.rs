@@ -67,7 +67,7 @@ fn heading<'a>(results: &Results, lead: &'a str, links: Vec<(String, &'a str)>) 
 }
 
 fn footer() -> Markup {
-    html! { footer { "Written by " (harness_program::NAME) ", harness " (HARNESS) ". This page loads nothing." } }
+    html! { footer { "Written by " (harness_program::NAME.as_str()) ", harness " (HARNESS) ". This page loads nothing." } }
 }
 
 /// Returns what needs attention, the matrix and the verdicts.

@@ -69,7 +69,7 @@ mod tests {
     fn a_damaged_file_is_reported_with_the_command_that_regenerates_it() {
         let error = KnownNames::from_json([("6.12", "{}")]).unwrap_err();
         insta::assert_snapshot!(
-            error.to_string().replace(harness_program::NAME, "PROGRAM"),
+            error.to_string().replace(harness_program::NAME.as_str(), "PROGRAM"),
             @"the committed vocabulary of kernel 6.12 cannot be read; regenerate it with `PROGRAM kernel names 6.12 --write`"
         );
     }

@@ -173,7 +173,7 @@ fn write_uncompared(text: &mut String, difference: &Difference, extent: Extent) 
         let _ = writeln!(text, "    {}", extent.list(&scenarios));
     }
     if !difference.unrecorded.is_empty() {
-        let (name, count) = (harness_program::NAME, difference.unrecorded.len());
+        let (name, count) = (&harness_program::NAME, difference.unrecorded.len());
         let _ = writeln!(text, "\n{RED}not as recorded, see `{name} run`{RED:#}  {count}");
     }
     for (scenario, kernel) in &difference.unrecorded {

@@ -1,7 +1,7 @@
 //! Lists with aligned columns.
 
 /// Returns a line for each row. All columns but the last are as wide as their longest cell.
-pub(crate) fn lines<const N: usize>(rows: &[[String; N]]) -> String {
+pub fn lines<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let line = |row: &[String; N]| {
