@@ -2,6 +2,7 @@
 
 use harness_builder::{
     cache::CACHE_VARIABLE,
+    kernel::sharing,
     mirror::{MIRROR_VARIABLE, SNAPSHOT_VARIABLE},
 };
 use harness_runner::{accel::ACCEL_VARIABLE, qemu::QEMU_VARIABLE};
@@ -12,7 +13,7 @@ pub(crate) const KERNELS_VARIABLE: &str = "BPF_TOKEN_HARNESS_KERNELS";
 pub(crate) const FRESH_VARIABLE: &str = "BPF_TOKEN_HARNESS_FRESH";
 
 /// The project's own variables, each with its meaning. A variable with their prefixes that is not here is reported by `doctor`.
-pub(crate) const OWN: [(&str, &str); 7] = [
+pub(crate) const OWN: [(&str, &str); 8] = [
     (
         CACHE_VARIABLE,
         "Folder for kernels, images and outcomes; default: `bpf-token-harness` in `$XDG_CACHE_HOME` or `~/.cache`",
@@ -26,6 +27,7 @@ pub(crate) const OWN: [(&str, &str); 7] = [
         KERNELS_VARIABLE,
         "Kernels that `test` and `ci` run scenarios on, separated by commas; default: those whose manifest has `default = true`",
     ),
+    (sharing::VARIABLE, "Place that kernels are pulled from before they are built: a folder, `https://…` or `oci://…`"),
     (FRESH_VARIABLE, "`1`: the runner's tests ignore stored outcomes, as `test --fresh` does"),
     (ACCEL_VARIABLE, "`kvm` or `tcg`; default: what a probe finds"),
     (QEMU_VARIABLE, "QEMU program; default: `qemu-system-x86_64` in `PATH`"),

@@ -16,6 +16,7 @@ pub mod pin;
 pub mod prebuilt;
 pub mod record;
 pub mod running;
+pub mod sharing;
 mod source;
 mod toolchain;
 
@@ -62,7 +63,8 @@ fn toolchain(manifest: &Manifest) -> Result<Option<Toolchain>, CommandError> {
 
 /// Returns the kernel of a manifest, if it was built from what the manifest says now, with this machine's toolchain;
 /// otherwise the one that was built from what took the place of its pins, when they had left the mirror. On a machine
-/// without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first.
+/// without a toolchain, such as one with a copied cache, a build with any toolchain counts, the newest first; and one that
+/// was pulled counts on every machine.
 ///
 /// A build with damaged files does not count.
 pub fn find_built(manifest: &Manifest, cache: &Cache) -> Result<Option<Kernel>, KernelError> {
@@ -103,7 +105,15 @@ fn find(
         // The record of a build from before the cache had sums has those of its files.
         (entry.is_sealed() || (kernel.verify().is_ok() && entry.adopt().is_ok())).then_some(kernel)
     };
-    let found = keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built);
+    let newest = |keys: &[String]| keys.iter().filter_map(load).max_by_key(|kernel| kernel.record.built);
+    let pulled = || -> Result<Option<Kernel>, KernelError> {
+        let keys = keys_of_any_toolchain(&cache.folder(Area::Kernels)?, manifest, &inputs.key(None))?;
+        Ok(newest(&keys).filter(|kernel| kernel.record.pulled.is_some()))
+    };
+    let found = match newest(&keys) {
+        None if toolchain.is_some() => pulled()?,
+        found => found,
+    };
     found.map(|kernel| has_required(manifest, kernel)).transpose()
 }
 
@@ -181,12 +191,27 @@ pub fn build(manifest: &Manifest, pins: Pins, cache: &Cache, progress: &Progress
     build_pinned(&replacement, cache, progress)
 }
 
+/// Pulls the kernel of a manifest if it is not built, and if it is shared at the place that the environment names. What stands in the
+/// way is shown, and is no error: the kernel can be built instead.
+///
+/// # Errors
+/// [`KernelError`] if the cache cannot be read.
+pub fn pull_if_shared(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<(), KernelError> {
+    if find_built(manifest, cache)?.is_none() {
+        sharing::pull_if_shared(manifest, cache, progress);
+    }
+    Ok(())
+}
+
 /// Returns the kernel of a manifest, fetched and built if needed from exactly what it says.
 fn build_pinned(manifest: &Manifest, cache: &Cache, progress: &Progress) -> Result<Kernel, KernelError> {
     let inputs = Inputs::of(manifest)?;
     let toolchain = toolchain(manifest)?;
     if let Some(kernel) = find(manifest, &inputs, toolchain.as_ref(), cache)? {
         return Ok(kernel);
+    }
+    if let Some(kernel) = sharing::pull_if_shared(manifest, cache, progress) {
+        return has_required(manifest, kernel);
     }
     let toolchain = match &manifest.source {
         Source::Prebuilt(_) => None,

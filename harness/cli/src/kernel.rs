@@ -7,7 +7,10 @@ use clap::{Subcommand, ValueEnum};
 use harness_builder::{
     cache::{Area, Cache},
     host::{Mode, Purpose},
-    kernel::{self, Catalogue, Kernel, Manifest},
+    kernel::{
+        self, Catalogue, Kernel, Manifest,
+        sharing::{self, Place},
+    },
     pins::Pins,
     progress::{Progress, seconds},
 };
@@ -71,6 +74,45 @@ Exit codes: 0 printed; 2 no such kernel; 3 it is not built.")]
         #[arg(value_enum, default_value_t = File::Boot)]
         file: File,
     },
+    /// Share built kernels: in a folder, or by an OCI registry
+    #[command(after_help = "\
+A kernel is shared under the sum of what it is made from; docs/sharing-kernels.md explains it. One
+that is shared already stays. Credentials are those of `docker login`.
+
+Examples:
+  {program} kernel push 6.12 --to oci://registry.example/team/kernels
+  {program} kernel push '*-debian' --to /srv/kernels
+
+Exit codes: 0 shared; 2 no such kernel or place; 3 one is not built, or the place does not take it.")]
+    Push {
+        /// Kernels to share, by name or glob
+        #[arg(required = true, add = candidates::kernels())]
+        names: Vec<String>,
+        /// A folder, or oci://HOST/REPOSITORY [default: $BPF_TOKEN_HARNESS_SHARED_KERNELS]
+        #[arg(long, value_name = "PLACE")]
+        to: Option<Place>,
+        /// Push what is shared already again
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Get kernels that somebody shared, without building them; print the paths of their boot images
+    #[command(after_help = "\
+Each file is compared with its sum. With $BPF_TOKEN_HARNESS_SHARED_KERNELS set, every verb that needs a
+kernel pulls it before it would build it.
+
+Examples:
+  {program} kernel pull 6.12 7.3 --from oci://registry.example/team/kernels
+  {program} kernel pull 6.12 --from https://files.example/kernels
+
+Exit codes: 0 pulled, or there already; 2 no such kernel or place; 3 it is not shared, or did not arrive.")]
+    Pull {
+        /// Kernels to get, by name or glob [default: the default kernels]
+        #[arg(add = candidates::kernels())]
+        names: Vec<String>,
+        /// A folder, https://HOST/PATH, or oci://HOST/REPOSITORY [default: $BPF_TOKEN_HARNESS_SHARED_KERNELS]
+        #[arg(long, value_name = "PLACE")]
+        from: Option<Place>,
+    },
 }
 
 /// A file of a kernel.
@@ -97,6 +139,11 @@ impl Verb {
             Self::List { format } => kernels.list(*format)?,
             Self::Build { names, installation, pins } => kernels.build(names, installation.mode(), pins.pins())?,
             Self::Path { name, file } => kernels.path(name, *file)?,
+            Self::Push { names, to, replace } => {
+                let push = if *replace { sharing::Push::Replace } else { sharing::Push::Missing };
+                kernels.push(names, &place(to.as_ref(), "--to")?, push)?;
+            }
+            Self::Pull { names, from } => kernels.pull(names, &place(from.as_ref(), "--from")?)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -193,6 +240,26 @@ impl Kernels {
         Ok(())
     }
 
+    fn push(&self, names: &[String], place: &Place, push: sharing::Push) -> Result<()> {
+        for manifest in self.manifests(names.iter().map(String::as_str))? {
+            let done = sharing::push(&manifest, &self.built(&manifest)?, place, push, &self.progress)?;
+            let state = if done { "pushed" } else { "shared already" };
+            print(&format!("{state}: kernel {} as {}\n", manifest.name, sharing::name(&manifest)?))?;
+        }
+        Ok(())
+    }
+
+    fn pull(&self, names: &[String], place: &Place) -> Result<()> {
+        for manifest in self.manifests(names.iter().map(String::as_str))? {
+            let kernel = match kernel::find_built(&manifest, &self.cache)? {
+                Some(kernel) => kernel,
+                None => sharing::pull(&manifest, place, &self.cache, &self.progress)?,
+            };
+            print(&format!("{}\n", kernel.boot_image().display()))?;
+        }
+        Ok(())
+    }
+
     fn path(&self, name: &str, file: File) -> Result<()> {
         let kernel = self.built(&self.manifest(name)?)?;
         let path = match file {
@@ -203,6 +270,12 @@ impl Kernels {
         };
         print(&format!("{}\n", path.display()))
     }
+}
+
+/// Returns the place that an option or the environment names.
+fn place(given: Option<&Place>, option: &str) -> Result<Place> {
+    let named = given.cloned().map_or_else(Place::of_environment, |place| Ok(Some(place))).map_err(Wrong::input)?;
+    named.ok_or_else(|| Wrong::input(anyhow!("no place is named: use {option} PLACE, or set {}", sharing::VARIABLE)))
 }
 
 /// Describes a build in one line.

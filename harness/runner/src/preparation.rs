@@ -48,6 +48,10 @@ pub fn prepare_for(resources: &Resources, environments: &[Environment], mode: Mo
     if all_built {
         return prepare_host(&[Purpose::Vm], mode, resources.progress());
     }
+    // What is shared needs no compiler.
+    for environment in environments {
+        resources.pull_if_shared(&environment.kernel);
+    }
     let forecast = forecast(resources, environments);
     let mut purposes = Purpose::ALL.to_vec();
     if matches!(forecast, Ok(None)) {

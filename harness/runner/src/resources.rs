@@ -415,6 +415,14 @@ impl Resources {
         Ok(Some(self.shared.guard.get(build)?))
     }
 
+    /// Pulls a kernel that is not built, if it is shared at the place that the environment names. What cannot be read is
+    /// reported when it is built.
+    pub(crate) fn pull_if_shared(&self, kernel: &KernelName) {
+        if let Ok(manifest) = self.kernels.kernel(kernel) {
+            let _ = kernel::pull_if_shared(&manifest, &self.cache, &self.progress);
+        }
+    }
+
     /// Returns a kernel if it is built.
     ///
     /// # Errors

@@ -172,6 +172,7 @@ impl Built<'_> {
             objects_compiled: self.objects_compiled,
             seconds: self.started.elapsed().as_secs_f64(),
             built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            pulled: None,
             files: Default::default(),
         };
         finish(into, record)

@@ -30,6 +30,11 @@ pub(super) const NOTES: &str = "notes";
 pub(super) const MODULES: &str = "modules.cpio";
 pub(super) const SIGNING_KEY: &str = "signing-key.pem";
 
+/// The files that a kernel may have, except for its record.
+pub(super) const FILES: [&str; 8] = [BOOT_IMAGE, BTF, CONFIG, SYMBOLS, VOCABULARY, NOTES, MODULES, SIGNING_KEY];
+/// Those that every kernel has.
+pub(super) const ALWAYS: [&str; 4] = [BOOT_IMAGE, BTF, CONFIG, VOCABULARY];
+
 /// Why a folder does not have a complete build.
 #[derive(Debug, Error)]
 pub enum Damage {
@@ -86,6 +91,9 @@ pub struct Record {
     pub seconds: f64,
     /// The time of completion, in seconds since 1970.
     pub built: u64,
+    /// Where it was pulled from; `None` if it was built here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulled: Option<String>,
     /// All files except the record.
     pub files: BTreeMap<String, FileRecord>,
 }
@@ -102,6 +110,7 @@ impl Record {
             objects_compiled: 0,
             seconds: 0.0,
             built: 0,
+            pulled: None,
             files: BTreeMap::new(),
         }
     }
@@ -169,6 +178,7 @@ mod tests {
             objects_compiled: 1,
             seconds: 1.5,
             built: 1,
+            pulled: None,
             files: files(folder.path()).unwrap(),
         };
         fs::write(folder.path().join(FILE_NAME), serde_json::to_string(&record).unwrap()).unwrap();
