@@ -187,9 +187,9 @@ fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {
         eprintln!("the files have no delegation; nothing was checked");
         return Ok(exit::NOTHING_SELECTED.into());
     }
-    print_reports(&reports, args.format, &context.kernels)?;
+    print_reports(&reports, args.format, &checked.kernels)?;
     for (format, path) in args.files_to_write() {
-        atomic_write::write(path, &document(&reports, format, &context.kernels)?)?;
+        atomic_write::write(path, &document(&reports, format, &checked.kernels)?)?;
     }
     if args.grants && args.format == Format::Human {
         print_grants(&reports, &checked.kernels)?;
