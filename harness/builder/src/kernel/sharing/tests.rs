@@ -122,7 +122,8 @@ fn a_shared_kernel_stays_unless_it_is_replaced() {
 
 #[test]
 fn what_arrives_damaged_is_named_and_not_kept() {
-    let damage: [(&str, &dyn Fn(&Path)); 6] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damage: [Damage<'_>; 6] = [
         ("flipped", &|kernel| fs::write(kernel.join("boot"), "the boob").unwrap()),
         ("longer", &|kernel| fs::write(kernel.join("boot"), "the boot and more").unwrap()),
         ("missing", &|kernel| fs::remove_file(kernel.join("config")).unwrap()),
@@ -290,7 +291,8 @@ fn a_registry_has_kernels_as_tags() {
 #[test]
 fn what_a_registry_does_wrong_is_named_and_nothing_is_kept() {
     let boot = format!("/v2/k/blobs/sha256:{}", Sha256::of_reader(b"the boot".as_slice()).unwrap());
-    let wrong: [(&str, &dyn Fn(&Answers, &str)); 6] = [
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&Answers, &str));
+    let wrong: [Wrong<'_>; 6] = [
         ("flipped", &|answers, _| answers.lock().unwrap().get_mut(&boot).unwrap().2 = b"the boob".to_vec()),
         ("endless", &|answers, _| answers.lock().unwrap().get_mut(&boot).unwrap().2 = vec![0; 1 << 20]),
         ("cut", &|answers, _| answers.lock().unwrap().get_mut(&boot).unwrap().3 = 3),
