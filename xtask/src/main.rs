@@ -61,7 +61,7 @@ file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 #[allow(clippy::large_enum_variant, reason = "a run has one")]
 enum Verb {
     #[command(flatten)]
-    Product(harness_cli::Verb),
+    Product(Box<harness_cli::Verb>),
     Test(test::Args),
     Kernel(kernel::Args),
     Image(image::Args),
