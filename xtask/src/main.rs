@@ -58,7 +58,6 @@ Exit codes: 0 as recorded; 1 verdicts differ or a configuration is refused; 2 wr
 file; 3 the harness, QEMU or a build failed; 4 nothing was selected.";
 
 #[derive(Debug, Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "a run has one")]
 enum Verb {
     #[command(flatten)]
     Product(Box<harness_cli::Verb>),
