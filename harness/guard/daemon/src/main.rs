@@ -8,6 +8,7 @@ mod dist;
 mod early;
 mod learn;
 mod log;
+mod log_page;
 mod machine;
 mod order;
 mod policy_file;

@@ -1,7 +1,7 @@
 //! `verify`: whether a log is whole.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use guard_record::{Anchors, Verified, verify};
+use guard_record::{Anchors, Verified, verify_each};
+
+use crate::log_page::Seen;
 
 /// Check that a log is whole: nothing edited, cut, reordered, repeated, or of another boot
 ///
@@ -22,8 +24,9 @@ Examples:
   bpf-guard verify /var/log/bpf-guard.jsonl.1 /var/log/bpf-guard.jsonl
   journalctl -k -t bpf-guard > anchors
   bpf-guard verify --running --anchor anchors /var/log/bpf-guard.jsonl
+  bpf-guard verify --html records.html /var/log/bpf-guard.jsonl
 
-Exit codes: 0 the log is whole; 1 it is not; 3 a file cannot be read.")]
+Exit codes: 0 the log is whole; 1 it is not; 3 a file cannot be read or written.")]
 pub(crate) struct VerifyArgs {
     /// Files of the log, oldest first
     #[arg(required = true, value_name = "FILE")]
@@ -36,6 +39,10 @@ pub(crate) struct VerifyArgs {
     /// Let the last file have no closing line, as while the daemon runs
     #[arg(long)]
     running: bool,
+
+    /// Also write a page of the records: what was refused, and who asked for what
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -68,7 +75,14 @@ fn read(args: &VerifyArgs) -> Result<Verified> {
     }
     let files = args.files.iter().map(|path| Ok((path.display().to_string(), open(path)?)));
     let files = files.collect::<Result<Vec<_>>>()?;
-    verify(files, anchors, args.running).context("cannot read the log")
+    let mut seen = Seen::default();
+    let verified =
+        verify_each(files, anchors, args.running, |logged| seen.see(logged)).context("cannot read the log")?;
+    if let Some(path) = &args.html {
+        let page = seen.page(&verified, args.running);
+        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(verified)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
