@@ -32,7 +32,7 @@ const LEVEL: i32 = 19;
 pub struct Bundle {
     /// A tar archive, compressed by zstd.
     pub archive: &'static [u8],
-    /// What [`write`] returned for it.
+    /// What [`write()`] returned for it.
     pub sum: &'static str,
 }
 

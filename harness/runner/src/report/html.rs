@@ -111,7 +111,7 @@ fn attention(results: &Results) -> Markup {
         h2 { "Result" }
         ul.tally {
             @for mark in Mark::ALL.into_iter().rev().filter(|mark| count(*mark) > 0) {
-                li { (parts::mark(tone(mark), &format!("{} {}", count(mark), mark.as_str()))) }
+                li { (parts::mark(tone(mark), &mark.counted(count(mark)))) }
             }
         }
         @if failures.is_empty() { p { "Every verdict is as recorded." } }

@@ -52,6 +52,17 @@ impl Mark {
         }
     }
 
+    /// Returns how many results have the mark, in words.
+    pub fn counted(self, count: usize) -> String {
+        let words = match self {
+            Self::Differs if count != 1 => "differ",
+            Self::Splat => "with a splat",
+            Self::Fault if count != 1 => "faults",
+            mark => mark.as_str(),
+        };
+        format!("{count} {words}")
+    }
+
     /// Returns a character for the mark; those that need a look share one.
     pub const fn sign(self) -> char {
         match self {

@@ -43,7 +43,7 @@ pub fn table(environments: &[Environment], results: &[ScenarioResult], width: Op
     blocks(environments, results, width) + &omitted(environments, results, width)
 }
 
-/// Returns the blocks of [`table`] for the scenarios that ran.
+/// Returns the blocks of [`table()`] for the scenarios that ran.
 pub fn blocks(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
     let width = at_least(width);
     let naming = Naming::of(environments);
@@ -57,7 +57,7 @@ pub fn blocks(environments: &[Environment], results: &[ScenarioResult], width: O
     wrapped(text, width)
 }
 
-/// Returns the end of [`table`]: the scenarios that were not run, grouped by reason.
+/// Returns the end of [`table()`]: the scenarios that were not run, grouped by reason.
 pub fn omitted(environments: &[Environment], results: &[ScenarioResult], width: Option<usize>) -> String {
     let naming = Naming::of(environments);
     let mut text = String::new();
