@@ -1,7 +1,7 @@
 //! Every scenario on every default kernel, one trial each: `cargo test -p harness-runner --test scenarios`.
 //!
 //! A scenario runs in the first default image that it is meant for. Trials judge stored outcomes; the first one without an
-//! outcome boots the kernel once for all scenarios of its image. Kernels, images and the guest program must be built
+//! outcome runs all scenarios of its kernel and image, or everything if all trials of one process will run. Kernels, images and the guest program must be built
 //! (`cargo xtask test` builds them). If the build of a default image other than the first recorded that its packages have
 //! left the mirror, its trials are ignored.
 //!
@@ -29,7 +29,7 @@ use harness_runner::{
     fleet::Jobs,
     report::{ScenarioResult, Status},
     resources::Resources,
-    scenario_runner::Runner,
+    scenario_runner::{EnvironmentTask, Runner},
     store::Freshness,
     testbed::Testbed,
     vm,
@@ -52,7 +52,7 @@ const NOTHING_SELECTED: u8 = 4;
 fn main() -> ExitCode {
     vm::run_child_if_asked();
     let arguments = Arguments::from_args();
-    let trials = match trials() {
+    let trials = match trials(&arguments) {
         Ok(trials) => trials,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trials() -> anyhow::Result<Vec<Trial>> {
+fn trials(arguments: &Arguments) -> anyhow::Result<Vec<Trial>> {
     let project = Project::find()?;
     let freshness = match std::env::var_os("BPF_TOKEN_HARNESS_FRESH") {
         Some(value) if value == "1" => Freshness::ThisRun,
@@ -85,7 +85,10 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
     // Trials must own what they use or share it with a static lifetime; this process ends with them.
     let resources: &'static Resources = Box::leak(Box::new(resources.with_jobs(jobs(kernels.len() * images.len()))));
     let shard = shard()?;
-    let stage = Stage { runner, resources, images: Images::Meant(images), shard, testbeds: Mutex::default() };
+    let is_whole = !is_nextest() && arguments.filter.is_none() && arguments.skip.is_empty();
+    let kernels_to_fill = if is_whole { kernels.clone() } else { Vec::new() };
+    let images = Images::Meant(images);
+    let stage = Stage { runner, resources, images, shard, kernels_to_fill, testbeds: Mutex::default() };
     let stage: &'static Stage = Box::leak(Box::new(stage));
     let mut trials = vec![
         Trial::test("snapshots::none_unreferenced", move || none_unreferenced(stage)),
@@ -105,7 +108,11 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
 /// environment gets a share.
 fn jobs(environments: usize) -> Jobs {
     let jobs = Jobs::default();
-    if std::env::var_os("NEXTEST").is_some() { jobs.share(environments) } else { jobs }
+    if is_nextest() { jobs.share(environments) } else { jobs }
+}
+
+fn is_nextest() -> bool {
+    std::env::var_os("NEXTEST").is_some()
 }
 
 /// Returns the trials that will run, if given.
@@ -127,6 +134,8 @@ struct Stage {
     resources: &'static Resources,
     images: Images,
     shard: Option<BTreeSet<String>>,
+    /// The kernels whose scenarios the first trial without an outcome runs; if there are none, only those of its own.
+    kernels_to_fill: Vec<KernelName>,
     testbeds: Mutex<BTreeMap<Environment, Arc<Testbed<'static>>>>,
 }
 
@@ -157,8 +166,30 @@ impl Stage {
         if images.first() == Some(image) { Ok(None) } else { self.resources.gone_image(image).map_err(chain) }
     }
 
-    /// Runs all scenarios of the environment that have a trial, so that the other trials find their outcomes.
+    /// Runs all scenarios that have a trial, of this environment or of all, so that the other trials find their outcomes. VMs
+    /// of several environments leave no processor idle.
     fn fill(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Result<ScenarioResult, Failed> {
+        let own = testbed.environment();
+        let mut environments = vec![own.clone()];
+        let (Images::Meant(images) | Images::Named(images)) = &self.images;
+        for kernel in &self.kernels_to_fill {
+            let each = images.iter().map(|image| Environment { kernel: kernel.clone(), image: image.clone() });
+            environments.extend(each.filter(|environment| environment != own));
+        }
+        // What is not built fails the trials that need it.
+        let testbeds: Vec<_> = environments.iter().filter_map(|environment| self.testbed(environment).ok()).collect();
+        let checked: Vec<_> = testbeds.iter().map(|testbed| self.to_run(testbed, scenario)).collect();
+        let tasks = testbeds.iter().zip(&checked);
+        let tasks: Vec<_> =
+            tasks.map(|(testbed, checked)| EnvironmentTask { testbed, scenarios: checked.iter().collect() }).collect();
+        let results = self.runner.results_of(&tasks).map_err(chain)?;
+        testbeds.iter().try_for_each(|testbed| self.resources.remember(testbed)).map_err(chain)?;
+        let is_own = |result: &ScenarioResult| &result.scenario == scenario && &result.environment == own;
+        results.into_iter().find(is_own).ok_or_else(|| "it was not run".into())
+    }
+
+    /// Returns the scenarios of an environment that have a trial, and the one that needs an outcome.
+    fn to_run(&self, testbed: &Testbed<'_>, scenario: &ScenarioName) -> Vec<Checked> {
         let kernel = testbed.kernel_name();
         let has_trial = |name: &&ScenarioName| {
             *name == scenario || self.shard.as_ref().is_none_or(|shard| shard.contains(&trial_name(kernel, name)))
@@ -166,10 +197,7 @@ impl Stage {
         let names = self.runner.suite().names().filter(has_trial);
         let usable = names.filter_map(|name| self.runner.check([name]).ok());
         let image = &testbed.environment().image;
-        let all: Vec<_> = usable.flatten().filter(|checked| self.image(checked) == Some(image)).collect();
-        let results = self.runner.results(testbed, &all).map_err(chain)?;
-        self.resources.remember(testbed).map_err(chain)?;
-        results.into_iter().find(|result| &result.scenario == scenario).ok_or_else(|| "it was not run".into())
+        usable.flatten().filter(|checked| self.image(checked) == Some(image)).collect()
     }
 
     fn testbed(&self, environment: &Environment) -> Result<Arc<Testbed<'static>>, Failed> {
