@@ -108,7 +108,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         None => {}
     }
     let project = context.project()?;
-    let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
+    // Outcomes under a guard are stored by its program, too.
+    let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?.with_guard(None, true);
     let kernel = kernel(args, &resources)?;
     let image = IMAGE.parse()?;
     let environment = Environment { kernel, image };

@@ -118,7 +118,7 @@ fn repeats(repeats: &Repeats) -> String {
         "## Repeatability\n\nFresh runs: {runs}. The text of each scenario's snapshot, compared with the first run: "
     );
     if odd.is_empty() {
-        text.push_str("identical in all runs.\n");
+        text.push_str(if *runs < 2 { "not known, as there was no other run.\n" } else { "identical in all runs.\n" });
         return text;
     }
     text.push_str("they differ.\n\n");

@@ -115,3 +115,9 @@ fn everything_that_was_measured_is_shown() {
     };
     compare("measured", &render(&measured));
 }
+
+#[test]
+fn one_run_alone_proves_nothing() {
+    let said = |runs| repeats(&Repeats { runs, odd: Vec::new() });
+    assert!(said(1).contains("not known") && said(2).contains("identical in all runs"));
+}
