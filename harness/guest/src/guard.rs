@@ -343,9 +343,6 @@ impl Guard {
 
     /// Ends it, by the end of its standard input.
     pub(crate) fn stop(mut self) -> Result<(), GuardError> {
-        if self.is_gone() {
-            return Ok(());
-        }
         drop(self.child.stdin.take());
         match self.await_end() {
             Some(how) if how == SUCCESS || self.may_be_gone() => Ok(()),
