@@ -1,11 +1,12 @@
 //! `run`: runs scenarios.
 
-use std::{process::ExitCode, time::Instant};
+use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use harness_builder::progress::Progress;
 use harness_program::NAME;
+use harness_protocol::name::ScenarioName;
 use harness_runner::{
     failed::Failed,
     report::{self, Results, RunStatus, ScenarioResult, again},
@@ -126,9 +127,10 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
 /// Runs the selection again until it ran this many times. Returns what differs from the first run's results.
 fn repeat(args: &Args, context: &Context, times: u16, first: &[ScenarioResult]) -> Result<Vec<String>> {
     let mut unsteady = Vec::new();
+    let ran: BTreeSet<&ScenarioName> = first.iter().map(|result| &result.scenario).collect();
     for run in 2..=usize::from(times) {
         let mut selection = args.selectors.resolve_under(args.guard, context, args.view.progress())?.again();
-        selection.scenarios.retain(|checked| first.iter().any(|result| result.scenario == *checked.name()));
+        selection.scenarios.retain(|checked| ran.contains(checked.name()));
         let results = selection.results().map_err(selection::blame)?;
         unsteady.extend(again::unsteady((1, first), (run, &results)));
     }

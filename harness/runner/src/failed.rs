@@ -73,7 +73,8 @@ impl Failed {
     pub fn record(mut self, folder: &Path, results: &[ScenarioResult]) -> Result<(), FailedError> {
         let mut failed = self.of(folder);
         let before = failed.clone();
-        failed.retain(|name| !results.iter().any(|result| &result.scenario == name));
+        let ran: BTreeSet<&ScenarioName> = results.iter().map(|result| &result.scenario).collect();
+        failed.retain(|name| !ran.contains(name));
         let bad = results.iter().filter(|result| result.run_status() != RunStatus::AsRecorded);
         failed.extend(bad.map(|result| result.scenario.clone()));
         if failed == before {

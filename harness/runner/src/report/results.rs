@@ -45,7 +45,7 @@ pub struct Results {
     pub explanations: BTreeMap<(ScenarioName, Environment), Vec<Explanation>>,
     /// VMs that the host lost and that were booted again; no verdict depends on them.
     pub retried_vms: u64,
-    /// The failures by whether an earlier run had them, if there is one to compare with.
+    /// The failures by whether an earlier run had them, in their order, if there is one to compare with.
     pub compared: Option<Vec<Failure>>,
 }
 
@@ -53,12 +53,12 @@ impl Results {
     /// Returns whether a result has a failure that the earlier run did not have.
     pub fn is_new(&self, result: &ScenarioResult) -> bool {
         let Environment { kernel, image } = &result.environment;
-        self.compared.iter().flatten().any(|failure| {
-            failure.standing == Standing::New
-                && failure.scenario == result.scenario.as_str()
-                && failure.kernel == kernel.as_str()
-                && failure.image == image.as_str()
-        })
+        let place = (Standing::New, kernel.as_str(), image.as_str(), result.scenario.as_str());
+        let of = |failure: &Failure| {
+            let Failure { standing, kernel, image, scenario, .. } = failure;
+            (*standing, kernel.as_str(), image.as_str(), scenario.as_str()).cmp(&place)
+        };
+        self.compared.as_ref().is_some_and(|failures| failures.binary_search_by(of).is_ok())
     }
 
     /// Returns the results of one environment, by scenario.
