@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use harness_cli::{Context, diagnostic, exit, screen::Color};
+use harness_cli::{Context, diagnostic, screen::Color};
 
 /// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
 #[derive(Debug, Parser)]
@@ -152,11 +152,5 @@ fn main() -> ExitCode {
     completions::answer_if_asked(command);
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     cli.color.apply();
-    match cli.verb.run(&Context::find()) {
-        Ok(code) => code,
-        Err(error) => {
-            diagnostic::print(&error);
-            exit::code_of(&error)
-        }
-    }
+    diagnostic::conclude(cli.verb.run(&Context::find()))
 }

@@ -6,6 +6,7 @@ pub mod command;
 pub mod corpus;
 mod cpio;
 pub mod digest;
+pub mod error_chain;
 pub mod fetch;
 pub mod file;
 pub mod first_releases;

@@ -4,16 +4,15 @@
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
 };
 
 use anyhow::{Context as _, Result};
 use harness_diagnostics::{
-    limits::MOST_BYTES,
-    node::{KeyPath, Node},
+    document::Document,
+    node::KeyPath,
     report::{Problem, Report},
     schema::settings,
-    structure,
 };
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
@@ -94,28 +93,15 @@ impl Defaults {
 
     /// Parses a file in a folder; messages call it `label`.
     fn parse(label: &str, bytes: &[u8], folder: &Path) -> Result<Self, Report> {
-        let whole = |message: String| Report::new(label, "".into(), vec![Problem::new(0..0, message)]);
-        if bytes.len() > MOST_BYTES {
-            return Err(whole(format!("the file is larger than {MOST_BYTES} bytes, the limit")));
-        }
-        let text: Arc<str> =
-            std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
-        let report = |problems| Report::new(label, text.clone(), problems);
-        let (root, mut problems) = structure::fitting(&Node::read(&text).map_err(report)?, schema().as_value());
-        let keys: Keys = match serde_json::from_value(root.to_json()) {
-            Ok(keys) => keys,
-            Err(error) => {
-                problems.push(Problem::new(root.span.clone(), error.to_string()));
-                return Err(report(problems));
-            }
-        };
+        let Document { text, root, file: keys, mut problems } =
+            Document::<Keys>::read(label, bytes, schema().as_value())?;
         let scenarios = keys.scenarios.map(|path| folder.join(path));
         if let Some(missing) = scenarios.as_ref().filter(|path| !path.is_dir()) {
             let span = root.span_of(&KeyPath::default().key("scenarios"));
             problems.push(Problem::new(span, format!("{} is not a directory", missing.display())));
         }
         if !problems.is_empty() {
-            return Err(report(problems));
+            return Err(Report::new(label, text, problems));
         }
         Ok(Self {
             kernels: keys.kernels.unwrap_or_default(),
@@ -129,6 +115,8 @@ impl Defaults {
 
 #[cfg(test)]
 mod tests {
+    use harness_diagnostics::limits::MOST_BYTES;
+
     use super::*;
 
     #[test]

@@ -1,16 +1,27 @@
 //! Prints errors: mistakes in scenario files with underlined source text on a terminal, one line each elsewhere.
 
-use std::{fmt, io};
+use std::{fmt, io, process::ExitCode};
 
 use anstream::stream::RawStream;
 use harness_diagnostics::report::Report;
 use harness_runner::scenario_runner::RunnerError;
 use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
 
-use crate::{exit::Wrong, screen};
+use crate::{
+    exit::{self, Wrong},
+    screen,
+};
+
+/// Returns the exit code of a verb, and prints its error if it failed.
+pub fn conclude(ran: anyhow::Result<ExitCode>) -> ExitCode {
+    ran.unwrap_or_else(|error| {
+        print(&error);
+        exit::code_of(&error)
+    })
+}
 
 /// Prints an error to standard error.
-pub fn print(error: &anyhow::Error) {
+pub(crate) fn print(error: &anyhow::Error) {
     match mistakes(error) {
         Some(reports) if screen::errors_are_styled() => {
             let handler = handler(&io::stderr());

@@ -2,13 +2,19 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::{Args as ClapArgs, ValueEnum};
+use anyhow::Result;
+use clap::Args as ClapArgs;
 use harness_planner::checked::Checked;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Context, candidates, exit::Wrong, scenario_folder::FolderOption, screen, selection};
+use crate::{
+    Context, candidates,
+    documents::{self, FORMAT, Format},
+    exit::Wrong,
+    scenario_folder::FolderOption,
+    screen, selection,
+};
 
 /// Show the scenarios, what each proves, and what it runs on
 #[derive(Debug, ClapArgs)]
@@ -18,6 +24,7 @@ Nothing is built or booted.
 Examples:
   {program} list
   {program} list --filter 'token/*' --filter 'maps/*'
+  {program} list --format json              as docs/scenarios.schema.json says
   {program} list --format json | jq -r '.scenarios[] | select(.kernels == null) | .name'
 
 Exit codes: 0 listed; 2 wrong usage or a bad file; 4 nothing was selected.")]
@@ -30,20 +37,9 @@ pub struct Args {
     folder: FolderOption,
 
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for each scenario
-    Human,
-    /// One JSON document (docs/scenarios.schema.json)
-    Json,
-}
-
-/// The version of the document; it increases when readers of the previous one would misread the new one.
-const FORMAT: u32 = 1;
 
 /// The output of `list --format json`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -112,14 +108,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let listed = |checked: &Checked| Listed::of(checked, suite.path(checked.name()).display().to_string());
     let scenarios: Vec<Listed> = scenarios.iter().map(listed).collect();
     match args.format {
-        Format::Human => {
-            let lines: String = scenarios.iter().map(Listed::line).collect();
-            screen::print(&lines)?;
-        }
-        Format::Json => {
-            let document = serde_json::to_string_pretty(&Document { format: FORMAT, scenarios });
-            screen::print(&(document.context("cannot write the list as JSON")? + "\n"))?;
-        }
+        Format::Human => screen::print(&scenarios.iter().map(Listed::line).collect::<String>())?,
+        Format::Json => documents::show(&Document { format: FORMAT, scenarios })?,
     }
     Ok(ExitCode::SUCCESS)
 }

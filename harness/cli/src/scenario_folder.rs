@@ -1,6 +1,6 @@
 //! The scenarios of a folder, for verbs that neither build nor boot anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueHint};
@@ -9,7 +9,7 @@ use harness_protocol::name::ScenarioName;
 use harness_runner::scenario_runner::Runner;
 use harness_scenario::similar::similar_scenarios;
 
-use crate::{Context, exit::Wrong};
+use crate::{Context, exit::Wrong, screen::quoted};
 
 /// The option that names a folder of scenarios.
 #[derive(Debug, Args)]
@@ -28,9 +28,15 @@ impl FolderOption {
         }
     }
 
+    /// Returns the folder that was given.
+    pub(crate) fn given(&self) -> Option<&Path> {
+        self.scenarios.as_deref()
+    }
+
     /// Returns the option as it was given, after a blank.
     pub(crate) fn words(&self) -> String {
-        self.scenarios.as_ref().map(|folder| format!(" --scenarios {}", folder.display())).unwrap_or_default()
+        let words = |folder: &Path| format!(" --scenarios {}", quoted(&folder.display().to_string()));
+        self.given().map(words).unwrap_or_default()
     }
 
     /// Opens the folder.

@@ -22,7 +22,10 @@ use harness_runner::{
     suite::Suite,
 };
 
-use crate::{Context, candidates, exit, exit::Wrong, pin_options::PinOptions, setup::Installation};
+use crate::{
+    Context, candidates, exit, exit::Wrong, pin_options::PinOptions, scenario_folder::FolderOption, screen::quoted,
+    setup::Installation,
+};
 
 /// Options that select kernels, images and scenarios.
 #[derive(Debug, Args)]
@@ -74,9 +77,8 @@ pub struct Scope {
     #[arg(long, value_name = "GLOB", add = candidates::scenarios())]
     filter: Vec<String>,
 
-    /// Directory of scenario files to use instead of the project's
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    scenarios: Option<PathBuf>,
+    #[command(flatten)]
+    folder: FolderOption,
 
     /// Ignore stored results: boot and attempt everything again
     #[arg(long)]
@@ -96,15 +98,7 @@ pub struct Scope {
 impl Selectors {
     /// Returns the directory of scenario files.
     pub(crate) fn folder(&self, context: &Context) -> Result<PathBuf> {
-        match self
-            .scope
-            .scenarios
-            .clone()
-            .map_or_else(|| Ok(context.defaults()?.scenarios), |folder| anyhow::Ok(Some(folder)))?
-        {
-            Some(folder) => Ok(folder),
-            None => Ok(context.project()?.scenarios()),
-        }
+        self.scope.folder.folder(context)
     }
 
     /// Whether stored outcomes are ignored.
@@ -119,7 +113,7 @@ impl Selectors {
 
     /// Returns the options that select the same results again, each after a blank.
     pub(crate) fn words(&self, guard: GuardOption) -> String {
-        let Scope { image, filter, scenarios, .. } = &self.scope;
+        let Scope { image, filter, folder, .. } = &self.scope;
         let mut words: Vec<String> = Vec::new();
         let mut add = |option: &str, values: &[String]| {
             words.extend((!values.is_empty()).then(|| option.to_owned()));
@@ -128,7 +122,7 @@ impl Selectors {
         add("--kernel", &self.kernel);
         add("--image", image);
         filter.iter().for_each(|filter| add("--filter", std::slice::from_ref(filter)));
-        scenarios.iter().for_each(|folder| add("--scenarios", &[folder.display().to_string()]));
+        folder.given().iter().for_each(|folder| add("--scenarios", &[folder.display().to_string()]));
         guard
             .guard
             .iter()
@@ -188,23 +182,13 @@ impl Scope {
             names => Images::Named(resources.images(names.iter().map(String::as_str)).map_err(Wrong::input)?),
         };
         let resources = resources.with_jobs(self.jobs.unwrap_or_default()).with_pins(self.pins.pins());
-        let folder = self.scenarios.clone().or(defaults.scenarios).unwrap_or_else(|| project.scenarios());
+        let folder = self.folder.folder(context)?;
         let runner = Runner::open(project, &folder).map_err(Wrong::input)?;
         let names = runner.suite().select_any(&self.filter).map_err(Wrong::input)?;
         let scenarios = runner.check(&names).map_err(Wrong::input)?;
         let resources = resources.with_guard(None, scenarios.iter().any(Checked::has_guard));
         let (filters, mode) = (self.filter.clone(), self.installation.mode());
         Ok(Selection { runner, resources, kernels, images, default_images, all_images, scenarios, filters, mode })
-    }
-}
-
-/// Returns a word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

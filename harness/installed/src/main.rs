@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use harness_builder::bundle::Bundle;
-use harness_cli::{Context, diagnostic, exit, screen::Color};
+use harness_cli::{Context, diagnostic, screen::Color};
 
 /// The program's name.
 const NAME: &str = env!("CARGO_BIN_NAME");
@@ -79,13 +79,7 @@ fn main() -> ExitCode {
     CompleteEnv::with_factory(command).complete();
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     cli.color.apply();
-    match cli.verb.run(&Context::find()) {
-        Ok(code) => code,
-        Err(error) => {
-            diagnostic::print(&error);
-            exit::code_of(&error)
-        }
-    }
+    diagnostic::conclude(cli.verb.run(&Context::find()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ pub mod confinement;
 pub mod console;
 pub mod detection;
 pub mod environments;
-mod error_chain;
 pub mod failed;
 mod file;
 pub mod fleet;

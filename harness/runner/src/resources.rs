@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use harness_builder::{
     cache::{Area, Cache, CacheError},
+    error_chain::chain,
     guest_program::{
         self, GuestProgram, GuestProgramError,
         guard::{self, GuardProgram},
@@ -22,7 +23,6 @@ use thiserror::Error;
 
 use crate::{
     capacity::{Fleet, Jobs, lock},
-    error_chain::chain,
     guard::RunGuard,
     store::{Freshness, RunId, Store, StoreError},
 };

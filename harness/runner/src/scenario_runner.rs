@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use harness_builder::project::Project;
+use harness_builder::{error_chain::chain, project::Project};
 use harness_diagnostics::report::Report;
 use harness_planner::{checked::Checked, expand::Expansion};
 use harness_protocol::{
@@ -27,7 +27,6 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    error_chain::chain,
     fleet::{Fulfilled, RunRequest},
     identity::Identity,
     launch::LaunchError,

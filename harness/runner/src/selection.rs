@@ -7,6 +7,7 @@ use std::{
 };
 
 use harness_builder::{
+    error_chain::chain,
     host::{HostError, Mode, Purpose},
     kernel::running,
 };
@@ -21,7 +22,6 @@ use thiserror::Error;
 
 use crate::{
     environments::{self, EnvironmentPlan, Images},
-    error_chain::chain,
     guard::RunGuard,
     identity::Identity,
     preparation::{prepare_for, prepare_host_for},

@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use harness_diagnostics::report::Report;
+use harness_diagnostics::{document::Document, report::Report};
 use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::schema::schema_of;
 
 use crate::{
-    document::{Document, EntryReader, glob},
+    entry::{EntryReader, glob},
     reasons::Explanation,
 };
 

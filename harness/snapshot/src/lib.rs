@@ -3,7 +3,7 @@
 pub mod allowed_splats;
 pub mod audit_refusals;
 pub mod difference;
-mod document;
+mod entry;
 pub mod owner;
 pub mod reasons;
 pub mod recorded;

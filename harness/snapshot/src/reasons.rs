@@ -16,10 +16,11 @@ use thiserror::Error;
 pub use mismatches::Complaint;
 
 use crate::{
-    document::{Document, EntryReader, glob},
+    entry::{EntryReader, glob},
     owner::Owner,
 };
 use harness_diagnostics::{
+    document::Document,
     node::Node,
     report::{Problem, Report},
 };

@@ -119,6 +119,17 @@ impl From<Expect> for Class {
 }
 
 impl Verdict {
+    /// Returns what there is to say beside its class and errno: what else the kernel answered, the call that failed, or why.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Allowed { detail } => detail.as_deref(),
+            Self::Unsupported { reason, .. } => Some(reason),
+            Self::Denied(refusal) | Self::Malformed(refusal) => refusal.step.as_deref(),
+            Self::NotMade { why } => Some(why),
+            Self::Crashed => None,
+        }
+    }
+
     /// Returns its class.
     pub const fn class(&self) -> Class {
         match self {

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     cache::{Area, Cache, CacheError, Part},
+    error_chain::chain,
     file::{self, FileError},
     progress::{Progress, Task, Unit},
 };
@@ -255,21 +256,10 @@ pub(super) fn pull_if_shared(manifest: &Manifest, cache: &Cache, progress: &Prog
     let pulled = match Place::of_environment() {
         Ok(None) => return None,
         Ok(Some(_)) if matches!(manifest.source, Source::Tree(_)) => return None,
-        Ok(Some(place)) => pull(manifest, &place, cache, progress).map_err(|error| described(&error)),
+        Ok(Some(place)) => pull(manifest, &place, cache, progress).map_err(|error| chain(&error)),
         Err(error) => Err(error.to_string()),
     };
     pulled.map_err(|why| progress.note(&format!("{why}; kernel {} is built instead", manifest.name))).ok()
-}
-
-/// Formats an error with its causes.
-fn described(error: &SharingError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text += &format!(": {source}");
-        cause = source.source();
-    }
-    text
 }
 
 /// Returns a name beside a folder's final one that no other process uses.

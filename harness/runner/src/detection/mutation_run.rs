@@ -7,6 +7,7 @@ use std::{
 };
 
 use harness_builder::{
+    error_chain::chain,
     guard_mutant::GuardTree,
     guest_program::guard::GuardProgram,
     kernel::{
@@ -24,7 +25,6 @@ use super::{
     score::{self, Score, Thoroughness},
 };
 use crate::{
-    error_chain::chain,
     report::{Counts, RunStatus, ScenarioResult, counted},
     resources::ResourcesError,
     scenario_runner::RunnerError,

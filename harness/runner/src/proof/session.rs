@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use harness_builder::digest::Sha256;
+use harness_builder::{digest::Sha256, error_chain::chain};
 use harness_protocol::{
     name::ScenarioName,
     outcome::ScenarioOutcome,
@@ -16,7 +16,7 @@ use super::{
     object::Object,
     proved::{Asked, Criterion, NoProof, Reason},
 };
-use crate::{error_chain::chain, fleet::RunRequest, session::MachineKind, testbed::Testbed};
+use crate::{fleet::RunRequest, session::MachineKind, testbed::Testbed};
 
 /// The questions to one kernel, and its answers.
 pub(super) struct ProofSession<'a> {

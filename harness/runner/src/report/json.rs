@@ -12,7 +12,7 @@ use harness_scenario::{
 use harness_snapshot::render;
 use harness_verdict::{
     judgement::{Crash, JudgedSplat, Judgement, Row},
-    verdict::{Class, Verdict},
+    verdict::Class,
 };
 use rayon::prelude::*;
 
@@ -91,7 +91,7 @@ fn attempt<'a>(
         text: &row.text,
         verdict: row.verdict.class(),
         errno: row.verdict.errno().map(|errno| errno.to_string()),
-        detail: detail(&row.verdict),
+        detail: row.verdict.detail(),
         cause: row.cause.as_ref().map(ToString::to_string),
         row: cell.map(|(row, _)| row),
         arm: cell.map(|(_, arm)| arm),
@@ -110,16 +110,6 @@ fn splat<'a>(result: &'a ScenarioResult, judged: &'a JudgedSplat) -> Line<'a> {
         text: &judged.splat.text,
         lines: &judged.splat.lines,
         allowed: judged.allowed.as_deref(),
-    }
-}
-
-fn detail(verdict: &Verdict) -> Option<&str> {
-    match verdict {
-        Verdict::Allowed { detail } => detail.as_deref(),
-        Verdict::Unsupported { reason, .. } => Some(reason),
-        Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.as_deref(),
-        Verdict::NotMade { why } => Some(why),
-        Verdict::Crashed => None,
     }
 }
 

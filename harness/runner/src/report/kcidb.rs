@@ -3,10 +3,8 @@
 //!
 //! Nothing is sent: `kcidb-submit`, or `curl` with a token, does that.
 
-use std::fmt::Write;
-
+use harness_builder::digest::Sha256;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{EnvironmentLabel, HARNESS, Mark, Results, ScenarioResult, guest_text::harmless, json_lines};
 
@@ -93,11 +91,7 @@ struct Misc<'a> {
 /// # Errors
 /// If the results cannot be serialized.
 pub fn kcidb(results: &Results, origin: &Origin) -> Result<String, serde_json::Error> {
-    let digest = Sha256::digest(json_lines(results)?);
-    let run = digest.iter().take(8).fold(String::new(), |mut run, byte| {
-        let _ = write!(run, "{byte:02x}");
-        run
-    });
+    let run = Sha256::of_parts([json_lines(results)?.as_bytes()]).short();
     let origin = origin.0.as_str();
     let id = |label: &EnvironmentLabel| format!("{origin}:{run}-{}", label.environment);
     let checkout = |label: &EnvironmentLabel| Checkout { id: id(label), origin, comment: comment(label) };

@@ -80,7 +80,7 @@ fn shared() -> (tempfile::TempDir, Place, PathBuf) {
 /// An error with its causes; the parts that differ from run to run have names.
 fn message(error: SharingError, place: &Place) -> String {
     let name = name(&Machine::new().manifest()).unwrap();
-    described(&error).replace(&place.to_string(), "PLACE").replace(&name, "NAME")
+    chain(&error).replace(&place.to_string(), "PLACE").replace(&name, "NAME")
 }
 
 #[test]

@@ -5,7 +5,7 @@ use harness_scenario::layout::SweepLayout;
 use harness_snapshot::table::{self, Emphasis};
 use harness_verdict::{
     judgement::{Judgement, Row},
-    verdict::{Class, Verdict},
+    verdict::Class,
 };
 use maud::{Markup, html};
 
@@ -106,23 +106,13 @@ fn verdict(row: &Row) -> Markup {
     let errno = row.verdict.errno().map(|errno| format!(" {errno}")).unwrap_or_default();
     html! {
         (parts::mark(tone, &format!("{}{errno}", row.verdict.class().as_str())))
-        @if let Some(detail) = detail(&row.verdict) { " " (one_line(detail)) }
+        @if let Some(detail) = row.verdict.detail() { " " (one_line(detail)) }
         @if let Some(cause) = &row.cause { " (" (one_line(&cause.to_string())) ")" }
         @if let Some(expect) = row.expect.filter(|_| !row.matches()) {
             " – expected " (Class::from(expect).as_str())
         }
         @for step in &row.steps { br; code { (one_line(&step.text)) } " " (one_line(&step.result.to_string())) }
         @for answer in &row.guard { br; "guard: " (one_line(answer)) }
-    }
-}
-
-fn detail(verdict: &Verdict) -> Option<&str> {
-    match verdict {
-        Verdict::Allowed { detail } => detail.as_deref(),
-        Verdict::Unsupported { reason, .. } => Some(reason),
-        Verdict::Denied(refusal) | Verdict::Malformed(refusal) => refusal.step.as_deref(),
-        Verdict::NotMade { why } => Some(why),
-        Verdict::Crashed => None,
     }
 }
 

@@ -1,43 +1,11 @@
-//! Reads a file that people keep beside the scenarios: TOML, checked against the schema of its type.
+//! Reads entries of a file that people keep beside the scenarios.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use harness_diagnostics::{
-    limits::MOST_BYTES,
     node::{KeyPath, Node},
-    report::{Problem, Report},
-    structure,
+    report::Problem,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-/// A file that fits its schema, with the problems found so far.
-pub(crate) struct Document<T> {
-    pub(crate) text: Arc<str>,
-    pub(crate) root: Node,
-    pub(crate) file: T,
-    pub(crate) problems: Vec<Problem>,
-}
-
-impl<T: DeserializeOwned> Document<T> {
-    /// Parses a file; messages call it `label`.
-    pub(crate) fn read(label: &str, bytes: &[u8], schema: &Value) -> Result<Self, Report> {
-        let whole = |message: String| Report::new(label, "".into(), vec![Problem::new(0..0, message)]);
-        if bytes.len() > MOST_BYTES {
-            return Err(whole(format!("the file is larger than {MOST_BYTES} bytes, the limit")));
-        }
-        let text: Arc<str> =
-            std::str::from_utf8(bytes).map_err(|error| whole(format!("the file is not UTF-8 text: {error}")))?.into();
-        let report = |problems| Report::new(label, text.clone(), problems);
-        let document = Node::read(&text).map_err(report)?;
-        let (root, problems) = structure::fitting(&document, schema);
-        let file: T = serde_json::from_value(root.to_json()).map_err(|error| {
-            let unexpected = Problem::new(root.span.clone(), error.to_string());
-            report(if problems.is_empty() { vec![unexpected] } else { problems.clone() })
-        })?;
-        Ok(Self { text, root, file, problems })
-    }
-}
 
 /// Resolves one entry of a file, and collects its problems.
 pub(crate) struct EntryReader<'a> {

@@ -1,7 +1,7 @@
 //! Errors with their sources, as text.
 
 /// Formats an error with its sources, separated by colons.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
