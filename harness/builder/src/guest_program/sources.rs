@@ -41,6 +41,8 @@ pub(super) const GUARD: &[&str] = &[
     "harness/guard/policy/src",
     "harness/guard/record/Cargo.toml",
     "harness/guard/record/src",
+    "harness/page/Cargo.toml",
+    "harness/page/src",
     "harness/program/Cargo.toml",
     "harness/program/src",
     "harness/protocol/Cargo.toml",
