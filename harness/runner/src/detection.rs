@@ -7,7 +7,6 @@ pub mod score;
 use std::fmt;
 
 use harness_protocol::name::ScenarioName;
-use harness_snapshot::render;
 
 pub use mutation_run::{MutationRun, MutationRunError, Subject};
 
@@ -109,8 +108,8 @@ fn notice(result: &ScenarioResult) -> Option<Notice> {
         Status::Skipped { .. } => return None,
         Status::Fault { message } => (Evidence::Fault, line(message)),
         Status::NotRun { cause } => (Evidence::Fault, line(cause)),
-        Status::Judged { judgement, recorded } => {
-            let changed = first_difference(recorded.as_deref().unwrap_or_default(), &render::render(judgement));
+        Status::Judged { judgement, comparison } => {
+            let changed = first_difference(comparison.recorded().unwrap_or_default(), comparison.now());
             match (&judgement.crash, changed, judgement.new_splats().next()) {
                 (Some(crash), ..) => (Evidence::Crash, line(&crash.how)),
                 (None, Some(changed), _) => (Evidence::Verdict, changed),
@@ -140,6 +139,7 @@ fn first_difference(recorded: &str, now: &str) -> Option<String> {
 mod tests {
     use harness_protocol::{errno::Errno, name::Environment};
     use harness_scenario::{expect::Expect, layout::AttemptRole};
+    use harness_snapshot::render;
     use harness_verdict::{
         judgement::{Case, Crash, Judgement, Row},
         verdict::{Refusal, Verdict},
@@ -188,7 +188,7 @@ mod tests {
 
     fn judged(verdict: Verdict, crash: Option<Crash>) -> ScenarioResult {
         let recorded = Some(render::render(&judgement(DENIED, None)));
-        result(Status::Judged { judgement: judgement(verdict, crash), recorded })
+        result(Status::judged(judgement(verdict, crash), recorded))
     }
 
     fn crash() -> Option<Crash> {

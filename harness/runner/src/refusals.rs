@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_snapshot::{audit_refusals::AuditRefusals, render};
+use harness_snapshot::audit_refusals::AuditRefusals;
 
 use crate::report::{RunStatus, ScenarioResult, Status, difference};
 
@@ -20,15 +20,14 @@ pub(crate) fn accept(result: &mut ScenarioResult, refusals: &AuditRefusals) -> O
             result.status = Status::Skipped { reason };
             Some(entries)
         }
-        Status::Judged { judgement, recorded: Some(recorded) }
+        Status::Judged { judgement, comparison }
             if judgement.crash.is_none() && judgement.new_splats().next().is_none() =>
         {
-            let now = render::render(judgement);
-            let text = difference(recorded, &now);
+            let text = difference(comparison.recorded()?, comparison.now());
             let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(['-', '+'])).collect();
             let entries = refusals.entries_for(&lines, scenario, environment).filter(|entries| !entries.is_empty())?;
             judgement.lift_expectations();
-            *recorded = now;
+            comparison.accept();
             Some(entries)
         }
         _ => None,
@@ -39,6 +38,7 @@ pub(crate) fn accept(result: &mut ScenarioResult, refusals: &AuditRefusals) -> O
 mod tests {
     use harness_protocol::name::Environment;
     use harness_scenario::{expect::Expect, layout::AttemptRole};
+    use harness_snapshot::render;
     use harness_verdict::{
         judgement::{Case, Judgement, Row},
         verdict::Verdict,
@@ -60,7 +60,7 @@ mod tests {
 
     fn result(detail: &str) -> ScenarioResult {
         let environment = Environment { kernel: "6.12".parse().unwrap(), image: "minimal".parse().unwrap() };
-        let status = Status::Judged { judgement: judgement(detail), recorded: Some(render::render(&judgement("one"))) };
+        let status = Status::judged(judgement(detail), Some(render::render(&judgement("one"))));
         ScenarioResult { environment, scenario: "a/b".parse().unwrap(), summary: String::new(), took: None, status }
     }
 

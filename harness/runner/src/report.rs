@@ -3,6 +3,7 @@
 pub mod again;
 mod baseline;
 pub mod brief;
+mod comparison;
 mod counts;
 pub mod difference;
 mod failure;
@@ -29,11 +30,11 @@ use std::{sync::Arc, time::Duration};
 
 use harness_protocol::name::{Environment, ScenarioName};
 use harness_scenario::layout::AttemptRole;
-use harness_snapshot::render;
 use harness_verdict::judgement::{Judgement, Row};
 use rayon::prelude::*;
 
 pub use baseline::{BadBaseline, Baseline, baseline_text};
+pub use comparison::Comparison;
 pub use counts::{Counts, counted};
 pub use failure::{Failure, Standing};
 use guest_text::harmless;
@@ -88,8 +89,8 @@ pub enum Status {
     Judged {
         /// The verdicts.
         judgement: Judgement,
-        /// The snapshot that applies to this environment, if there is one.
-        recorded: Option<String>,
+        /// How they compare with the snapshot that applies to this environment.
+        comparison: Box<Comparison>,
     },
 }
 
@@ -105,15 +106,21 @@ pub enum RunStatus {
 }
 
 impl Status {
+    /// Returns the status of a judgement, compared with the snapshot that applies, if there is one.
+    pub fn judged(judgement: Judgement, recorded: Option<String>) -> Self {
+        let comparison = Comparison::of(&judgement, recorded).into();
+        Self::Judged { judgement, comparison }
+    }
+
     /// Returns whether it is as recorded, differs, or could not be judged.
     pub fn run_status(&self) -> RunStatus {
         match self {
             Self::Skipped { .. } => RunStatus::AsRecorded,
             Self::Fault { .. } | Self::NotRun { .. } => RunStatus::Fault,
-            Self::Judged { judgement, recorded } => {
-                let same = recorded.as_deref().is_some_and(|text| render::same(text, &render::render(judgement)));
-                if same && judgement.is_sound() { RunStatus::AsRecorded } else { RunStatus::Differs }
+            Self::Judged { judgement, comparison } if comparison.is_same() && judgement.is_sound() => {
+                RunStatus::AsRecorded
             }
+            Self::Judged { .. } => RunStatus::Differs,
         }
     }
 }
@@ -139,7 +146,7 @@ impl ScenarioResult {
             Status::Skipped { .. } => Vec::new(),
             Status::Fault { message } => vec![message.clone()],
             Status::NotRun { cause } => vec![format!("not run: {cause}")],
-            Status::Judged { judgement, recorded } => {
+            Status::Judged { judgement, comparison } => {
                 let mut lines = problem_lines(judgement);
                 lines.extend(judgement.new_splats().map(|splat| format!("splat: {}", splat.lines.join("\n"))));
                 lines.extend(
@@ -149,7 +156,7 @@ impl ScenarioResult {
                         .map(|crash| format!("{}; the console's last lines:\n{}", crash.how, crash.console.join("\n"))),
                 );
                 if judgement.crash.is_none() {
-                    lines.extend(record_complaint(judgement, recorded.as_deref()));
+                    lines.extend(record_complaint(comparison));
                 }
                 lines
             }
@@ -162,15 +169,16 @@ fn problem_lines(judgement: &Judgement) -> Vec<String> {
     judgement.problems().into_iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect()
 }
 
-fn record_complaint(judgement: &Judgement, recorded: Option<&str>) -> Option<String> {
-    let now = render::render(judgement);
-    match recorded {
+fn record_complaint(comparison: &Comparison) -> Option<String> {
+    match comparison.recorded() {
         None => {
             let name = &harness_program::NAME;
             Some(format!("there is no snapshot yet; review the verdicts and accept them with `{name} bless`"))
         }
-        Some(text) if render::same(text, &now) => None,
-        Some(text) => Some(format!("differs from the snapshot (- recorded, + now):\n{}", difference(text, &now))),
+        Some(_) if comparison.is_same() => None,
+        Some(text) => {
+            Some(format!("differs from the snapshot (- recorded, + now):\n{}", difference(text, comparison.now())))
+        }
     }
 }
 
@@ -198,6 +206,7 @@ mod tests {
         expect::Expect,
         layout::{Column, SweepLayout},
     };
+    use harness_snapshot::render;
     use harness_verdict::{
         judgement::Case,
         reason::Reason,
@@ -263,7 +272,7 @@ mod tests {
             scenario: judgement.scenario.clone(),
             summary: "Says so".to_owned(),
             took: None,
-            status: Status::Judged { judgement, recorded: recorded.map(str::to_owned) },
+            status: Status::judged(judgement, recorded.map(str::to_owned)),
         }
     }
 
@@ -443,7 +452,7 @@ mod tests {
                             6.12
           map_create array  denied EPERM (lacks maps array)
         ");
-        let Status::Judged { recorded, .. } = &result.status else { panic!() };
-        assert_eq!(recorded.as_deref(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));
+        let Status::Judged { comparison, .. } = &result.status else { panic!() };
+        assert_eq!(comparison.recorded(), Some("1  map_create array  denied EPERM (lacks maps array)\n"));
     }
 }

@@ -297,7 +297,7 @@ impl Runner {
                 });
                 let recorded = self.suite.recorded(&expanded.plan.name)?;
                 let recorded = recorded.for_environment(identity.lineage()).map(str::to_owned);
-                Status::Judged { judgement, recorded }
+                Status::judged(judgement, recorded)
             }
         };
         Ok(ScenarioResult {

@@ -211,27 +211,26 @@ impl Stage {
     }
 
     fn compare(&self, result: &ScenarioResult, lineage: &Lineage) -> Result<Completion, Failed> {
-        let judgement = match &result.status {
+        let (judgement, text) = match &result.status {
             Status::Skipped { reason } => return Ok(Completion::ignored_with(reason)),
             Status::Fault { message } => return Err(message.into()),
             Status::NotRun { cause } => return Err(format!("not run: {cause}").into()),
-            Status::Judged { judgement, .. } => judgement,
+            Status::Judged { judgement, comparison } => (judgement, comparison.now()),
         };
         if !judgement.is_sound() {
             return Err(result.complaints().join("\n").into());
         }
         let suite = self.runner.suite();
         // A new text is left as the shared snapshot, one that differs from the inherited snapshot as this kernel's own.
-        let text = render::render(judgement);
         let recorded = suite.recorded(&result.scenario).map_err(chain)?;
-        let holds = recorded.for_environment(lineage).is_none_or(|held| render::same(held, &text));
+        let holds = recorded.for_environment(lineage).is_none_or(|held| render::same(held, text));
         let owner = match recorded.holder(lineage) {
             Some(holder) if holds => holder,
             _ if holds => Owner::EVERYBODY,
             _ => Owner::kernel(&result.environment.kernel),
         };
         let path = suite.snapshot_path(&result.scenario, &owner);
-        assert_snapshot(&path, &result.summary, suite.path(&result.scenario), &text);
+        assert_snapshot(&path, &result.summary, suite.path(&result.scenario), text);
         Ok(Completion::Completed)
     }
 }

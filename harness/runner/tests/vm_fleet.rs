@@ -27,7 +27,6 @@ use harness_runner::{
     testbed::Testbed,
     vm,
 };
-use harness_snapshot::render;
 use harness_verdict::judgement::Judgement;
 use libtest_mimic::{Arguments, Completion, Trial};
 use rustix::process::{Pid, Signal, kill_process};
@@ -231,7 +230,7 @@ impl Story {
         match &result.status {
             Status::Skipped { .. } => {}
             Status::Judged { judgement: Judgement { crash: Some(_), .. }, .. } => self.crashed.push(key),
-            Status::Judged { judgement, .. } => drop(self.texts.insert(key, render::render(judgement))),
+            Status::Judged { comparison, .. } => drop(self.texts.insert(key, comparison.now().to_owned())),
             Status::Fault { message: cause } => anyhow::bail!("{key:?}: {cause}"),
             Status::NotRun { cause } => anyhow::bail!("{key:?}: {cause}"),
         }

@@ -86,7 +86,7 @@ impl<'a> Scenarios<'a> {
             Status::Skipped { reason } => format!("skipped: {reason}"),
             Status::Fault { message } => format!("fault: {message}"),
             Status::NotRun { cause } => format!("not run: {cause}"),
-            Status::Judged { judgement, .. } => render::render(judgement),
+            Status::Judged { comparison, .. } => comparison.now().to_owned(),
         };
         Ok(Some(results.iter().map(|result| (result.scenario.clone(), text(&result.status))).collect()))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness_protocol::name::{Environment, ImageName};
-use harness_snapshot::{owner::Lineage, recorded::Recorded, render};
+use harness_snapshot::{owner::Lineage, recorded::Recorded};
 
 use super::Change;
 use crate::{
@@ -30,8 +30,8 @@ pub fn proposed(
         let environment = naming.name(&result.environment);
         match &result.status {
             Status::Skipped { .. } => held.retain(|lineage| lineage.environment != result.environment),
-            Status::Judged { judgement, .. } if judgement.is_sound() => {
-                texts.push((selection.resources.lineage(&result.environment)?, render::render(judgement)));
+            Status::Judged { judgement, comparison } if judgement.is_sound() => {
+                texts.push((selection.resources.lineage(&result.environment)?, comparison.now().to_owned()));
             }
             // Only the first line: the reason is the same for every scenario of the environment.
             Status::NotRun { cause } => {

@@ -1,7 +1,5 @@
 //! Results of repeated runs, which should be the same.
 
-use harness_snapshot::render;
-
 use super::{Mark, ScenarioResult, Status, difference};
 
 /// Returns a complaint for each scenario that was not judged the same in two runs, with both answers.
@@ -28,8 +26,8 @@ pub fn unsteady(first: (usize, &[ScenarioResult]), other: (usize, &[ScenarioResu
 /// Returns what a run says about a scenario, without times.
 fn answer(result: &ScenarioResult) -> String {
     let verdicts = match &result.status {
-        Status::Judged { judgement, .. } => render::render(judgement),
-        Status::Skipped { .. } | Status::Fault { .. } | Status::NotRun { .. } => String::new(),
+        Status::Judged { comparison, .. } => comparison.now(),
+        Status::Skipped { .. } | Status::Fault { .. } | Status::NotRun { .. } => "",
     };
     format!("{}\n{verdicts}", Mark::of(result).as_str())
 }

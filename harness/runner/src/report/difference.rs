@@ -147,12 +147,14 @@ impl Difference {
         self.images.insert(scenario.clone(), before.environment.image.clone());
         let unrecorded = [before, after].into_iter().filter(|result| result.run_status() == RunStatus::Differs);
         self.unrecorded.extend(unrecorded.map(|result| (scenario.clone(), result.environment.kernel.clone())));
-        if let (Status::Judged { judgement: one, .. }, Status::Judged { judgement: other, .. }) =
-            (&before.status, &after.status)
+        if let (
+            Status::Judged { judgement: one, comparison: first },
+            Status::Judged { judgement: other, comparison: second },
+        ) = (&before.status, &after.status)
         {
             let changes = difference::compare(one, other);
             // If both snapshots are the same, no recorded difference can explain the change.
-            let shown = !render::same(&render::render(one), &render::render(other));
+            let shown = !render::same(first.now(), second.now());
             let reasons = if shown { reasons } else { Vec::new() };
             self.compared.push(Compared { scenario: scenario.clone(), reasons, changes });
         }

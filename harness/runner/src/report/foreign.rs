@@ -6,9 +6,7 @@ use harness_scenario::layout::{AttemptRole, Column, SweepLayout};
 use harness_snapshot::reasons::Explanation;
 use harness_verdict::{judgement::Row, reason::Reason};
 
-use super::{
-    Baseline, By, EnvironmentLabel, Results, Status, html, json_lines, junit, kcidb, ktap, markdown, sample, site,
-};
+use super::{Baseline, By, EnvironmentLabel, Results, html, json_lines, junit, kcidb, ktap, markdown, sample, site};
 
 /// Sixteen kernels and 331 scenarios, of which every tenth differs between all kernels.
 pub(super) fn sixteen_kernels() -> Results {
@@ -44,12 +42,12 @@ pub(super) fn sweeps() -> Results {
         let cells = (0..rows.len()).flat_map(|row| (0..arms.len()).map(move |at| (row, at)));
         let cells = cells.map(|(row, at)| cell(row, at)).collect();
         let mut result = sample::as_recorded(kernel, "sweeps/map-types", cells);
-        if let Status::Judged { judgement, .. } = &mut result.status {
+        sample::change(&mut result, |judgement| {
             let rows = rows.iter().map(|row| (*row).to_owned()).collect();
             let columns = arms.iter().map(column).collect();
             let grid = SweepLayout { of: "map types".to_owned(), rows, columns, ..SweepLayout::default() };
             judgement.grid = Some(Box::new(grid));
-        }
+        });
         result
     };
     let mut results = sample::results();

@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use harness_diagnostics::workflow::{data, property};
 use harness_protocol::name::ScenarioName;
-use harness_snapshot::render;
 use similar::ChangeTag;
 
 use super::{
@@ -62,12 +61,12 @@ fn error(failure: &FailureGroup<'_>, locations: &BTreeMap<ScenarioName, Location
 
 /// Returns the line of the attempt that differs; 1 if it cannot be attributed to one.
 fn line(result: &ScenarioResult, location: &Location) -> usize {
-    let Status::Judged { judgement, recorded } = &result.status else { return 1 };
+    let Status::Judged { judgement, comparison } = &result.status else { return 1 };
     if judgement.grid.is_some() {
         return 1;
     }
     let wrong = judgement.cases.iter().find_map(|case| case.rows.iter().position(|row| !row.matches()));
-    let changed = || first_changed(recorded.as_deref()?, &render::render(judgement));
+    let changed = || first_changed(comparison.recorded()?, comparison.now());
     wrong.or_else(changed).and_then(|index| location.attempts.get(index).copied()).unwrap_or(1)
 }
 

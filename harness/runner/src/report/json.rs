@@ -9,7 +9,6 @@ use harness_scenario::{
     layout::{AttemptRole, SweepLayout},
     schema,
 };
-use harness_snapshot::render;
 use harness_verdict::{
     judgement::{Crash, JudgedSplat, Judgement, Row},
     verdict::Class,
@@ -17,8 +16,8 @@ use harness_verdict::{
 use rayon::prelude::*;
 
 use super::{
-    Counts, Failure, HARNESS, Mark, Results, ScenarioResult, Status, difference, guest_text::is_invisible_control,
-    numbered, problem_lines,
+    Comparison, Counts, Failure, HARNESS, Mark, Results, ScenarioResult, Status, difference,
+    guest_text::is_invisible_control, numbered, problem_lines,
 };
 use crate::guard::RunGuard;
 use line::{Attempts, JudgedStatus, Kernel, Line, Record, ReplacedPin, Step};
@@ -125,18 +124,17 @@ fn status(result: &ScenarioResult) -> Line<'_> {
         Status::Skipped { reason } => Line::Skipped { kernel, image, scenario, summary, reason },
         Status::Fault { message } => Line::Fault { kernel, image, scenario, summary, message },
         Status::NotRun { cause } => Line::NotRun { kernel, image, scenario, summary, cause },
-        Status::Judged { judgement, recorded } => match &judgement.crash {
+        Status::Judged { judgement, comparison } => match &judgement.crash {
             Some(Crash { how, console }) => Line::Crash { kernel, image, scenario, summary, how, console },
-            None => judged(result, judgement, recorded.as_deref()),
+            None => judged(result, judgement, comparison),
         },
     }
 }
 
-fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Option<&str>) -> Line<'a> {
-    let now = render::render(judgement);
-    let record = match recorded {
+fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, comparison: &Comparison) -> Line<'a> {
+    let record = match comparison.recorded() {
         None => Record::None,
-        Some(text) if render::same(text, &now) => Record::Same,
+        Some(_) if comparison.is_same() => Record::Same,
         Some(_) => Record::Other,
     };
     Line::Judged {
@@ -152,7 +150,10 @@ fn judged<'a>(result: &'a ScenarioResult, judgement: &Judgement, recorded: Optio
         // Exactly the microseconds that the guest recorded, without the rounding error of a sum of floats.
         seconds: result.took.map(|took| took.as_micros() as f64 / 1e6),
         problems: problem_lines(judgement),
-        difference: recorded.filter(|_| matches!(record, Record::Other)).map(|text| difference(text, &now)),
+        difference: comparison
+            .recorded()
+            .filter(|_| matches!(record, Record::Other))
+            .map(|text| difference(text, comparison.now())),
         record,
     }
 }

@@ -13,7 +13,7 @@ use harness_verdict::{
     verdict::{Refusal, Verdict},
 };
 
-use super::{EnvironmentLabel, Results, ScenarioResult, Status};
+use super::{Comparison, EnvironmentLabel, Results, ScenarioResult, Status};
 use crate::identity::ReplacedPins;
 
 /// Text with which a guest could attack whatever reads or displays it.
@@ -68,8 +68,15 @@ pub(super) fn as_recorded(kernel: &str, scenario: &str, rows: Vec<Row>) -> Scena
         scenario,
         summary: "Says | so".to_owned(),
         took: Some(Duration::from_micros(1_234_567)),
-        status: Status::Judged { judgement, recorded },
+        status: Status::judged(judgement, recorded),
     }
+}
+
+/// Changes a judgement, which is then compared with its snapshot again.
+pub(super) fn change(result: &mut ScenarioResult, change: impl FnOnce(&mut Judgement)) {
+    let Status::Judged { judgement, comparison } = &mut result.status else { panic!("not judged") };
+    change(judgement);
+    **comparison = Comparison::of(judgement, comparison.recorded().map(str::to_owned));
 }
 
 fn bare(kernel: &str, scenario: &str, status: Status) -> ScenarioResult {
@@ -87,21 +94,21 @@ pub(super) fn not_run(kernel: &str, scenario: &str) -> ScenarioResult {
 /// A scenario whose second verdict differs from its snapshot, with a detail and steps.
 pub(super) fn differs(kernel: &str, scenario: &str) -> ScenarioResult {
     let mut result = as_recorded(kernel, scenario, vec![row("one", None, allowed()), row("two", None, denied())]);
-    if let Status::Judged { judgement, .. } = &mut result.status {
+    change(&mut result, |judgement| {
         let rows = &mut judgement.cases[0].rows;
         rows[1].verdict = Verdict::Allowed { detail: Some(HOSTILE.to_owned()) };
         rows[1].steps = vec![Step { text: HOSTILE.to_owned(), result: StepResult::Lost, probe: false }];
         judgement.cases[0].disagreements = vec![HOSTILE.to_owned()];
-    }
+    });
     result
 }
 
 fn crashed(kernel: &str, scenario: &str) -> ScenarioResult {
     let mut result = as_recorded(kernel, scenario, vec![row("one", Some(Expect::Denied), Verdict::Crashed)]);
-    if let Status::Judged { judgement, .. } = &mut result.status {
+    change(&mut result, |judgement| {
         let console = HOSTILE.lines().map(str::to_owned).collect();
         judgement.crash = Some(Crash { how: format!("the VM died {HOSTILE}"), console });
-    }
+    });
     ScenarioResult { took: None, ..result }
 }
 
@@ -109,11 +116,11 @@ fn crashed(kernel: &str, scenario: &str) -> ScenarioResult {
 pub(super) fn splats() -> Results {
     let splatted = |kernel: &str, allowed: Option<&str>| {
         let mut result = as_recorded(kernel, "vm/splat", vec![row("one", None, self::allowed())]);
-        if let Status::Judged { judgement, .. } = &mut result.status {
+        change(&mut result, |judgement| {
             let text = "UBSAN: shift-out-of-bounds in kernel/bpf/inode.c:721:23".to_owned();
             let lines = vec![format!("[    5.1] {text}"), HOSTILE.to_owned()];
             judgement.splats = vec![JudgedSplat { splat: Splat { text, lines }, allowed: allowed.map(str::to_owned) }];
-        }
+        });
         result
     };
     Results {

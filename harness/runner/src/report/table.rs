@@ -5,10 +5,7 @@ use std::{collections::HashMap, fmt::Write};
 use anstyle::{AnsiColor, Style};
 use harness_protocol::name::Environment;
 use harness_scenario::layout;
-use harness_snapshot::{
-    render,
-    table::{self, Emphasis},
-};
+use harness_snapshot::table::{self, Emphasis};
 use harness_verdict::{
     judgement::{Judgement, Row},
     verdict::{Class, Verdict},
@@ -125,11 +122,11 @@ fn scenario_block(
 
 /// Writes the sweep table of each environment; a table that equals an earlier one is only referred to.
 fn write_sweep_tables(text: &mut String, columns: &[(String, &ScenarioResult)], width: usize) {
-    let mut shown: Vec<(&str, String)> = Vec::new();
+    let mut shown: Vec<(&str, &str)> = Vec::new();
     for (name, result) in columns {
-        let Status::Judged { judgement, .. } = &result.status else { continue };
+        let Status::Judged { judgement, comparison } = &result.status else { continue };
         let Some(grid) = &judgement.grid else { continue };
-        let plain = render::render(judgement);
+        let plain = comparison.now();
         match shown.iter().find(|(_, other)| *other == plain) {
             Some((other, _)) => {
                 let _ = writeln!(text, "  {DIM}{name}: as {other}{DIM:#}");

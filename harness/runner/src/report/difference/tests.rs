@@ -1,6 +1,6 @@
 use harness_protocol::errno::Errno;
 use harness_scenario::layout::{AttemptRole, Column, SweepLayout};
-use harness_snapshot::reasons::Reasons;
+use harness_snapshot::{reasons::Reasons, render};
 use harness_verdict::{
     judgement::{Case, Crash, Judgement, Row},
     verdict::{Refusal, Verdict},
@@ -83,7 +83,7 @@ fn result(kernel: &str, scenario: &str, status: Status) -> ScenarioResult {
 
 fn judged(kernel: &str, judgement: Judgement) -> ScenarioResult {
     let recorded = Some(render::render(&judgement));
-    result(kernel, judgement.scenario.clone().as_str(), Status::Judged { judgement, recorded })
+    result(kernel, judgement.scenario.clone().as_str(), Status::judged(judgement, recorded))
 }
 
 const REASONS: &str = "[[difference]]\nreason = 'Because | so'\nkernels = ['7.3']\nscenarios = ['a/one', 'a/none']\n\

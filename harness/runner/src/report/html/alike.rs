@@ -1,7 +1,6 @@
 //! A scenario's results, with those that say the same put together.
 
 use harness_protocol::name::Environment;
-use harness_snapshot::render;
 
 use super::super::{Mark, Results, ScenarioResult, Status, guest_text::one_line};
 
@@ -87,6 +86,6 @@ fn text(result: &ScenarioResult) -> String {
         Status::Skipped { reason } => reason.clone(),
         Status::Fault { message } => message.clone(),
         Status::NotRun { cause } => cause.to_string(),
-        Status::Judged { judgement, .. } => render::render(judgement),
+        Status::Judged { comparison, .. } => comparison.now().to_owned(),
     }
 }
