@@ -19,7 +19,7 @@ use crate::{
         history::{self, Entry, History},
         host,
     },
-    commits, fuzz,
+    commits, fuzz, guard_random,
     steps::{Kind, Step, Tally},
     test, tools,
 };
@@ -34,6 +34,7 @@ Snapshots are compared and never updated.
 Examples:
   cargo xtask ci
   cargo xtask ci --quick                      only what needs no kernel
+  cargo xtask ci --nightly                    only what no push waits for: fuzzing, random calls
   cargo xtask ci --matrix --shards 2          the jobs of a GitHub workflow, as JSON
   cargo xtask ci | tee ci.log                 plain lines, without bars and colours
 
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     /// Run only the checks and unit tests that need no kernel
     #[arg(long, conflicts_with = "matrix")]
     quick: bool,
+
+    /// Run only what no push waits for: the fuzz targets, and random calls under random policies of the guard
+    #[arg(long, conflicts_with_all = ["matrix", "quick"])]
+    nightly: bool,
 
     /// Print the jobs of a GitHub workflow as JSON: one kernel and a part of its tests per job
     #[arg(long)]
@@ -86,11 +91,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         print(&format!("{}\n", matrix(&kernels, &defaults, args.shards)))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if args.nightly {
+        return nightly(args, context);
+    }
     let (start, mut tally) = (Instant::now(), Tally::default());
     // Even the lints compile C libraries.
-    let mut purposes = Purpose::ALL.to_vec();
-    purposes.extend((!args.quick).then_some(Purpose::Fuzzing));
-    prepare_host(&purposes, args.installation.mode(), &Progress::detect())?;
+    prepare_host(&Purpose::ALL, args.installation.mode(), &Progress::detect())?;
     if let Some(step) = tools::installation() {
         step.run(&mut tally)?;
     }
@@ -102,12 +108,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     // Not before the host has the compiler, whose version is part of what a build is known by.
     let built = kernels_are_built(context)?;
-    fuzz::all(context.project()?.root(), &mut tally)?;
     test::all(context, Freshness::ThisRun, args.installation.mode(), args.pins.pins(), &mut tally)?;
     check(&LATE, &mut tally)?;
     if tally.is_good() {
         remember(start.elapsed(), built)?;
     }
+    test::close(&tally, context)
+}
+
+/// How long each fuzz target runs at night, in seconds.
+const NIGHTLY_SECONDS: u32 = 60;
+
+fn nightly(args: &Args, context: &Context) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    prepare_host(&[Purpose::Fuzzing], args.installation.mode(), &Progress::detect())?;
+    fuzz::all(context.project()?.root(), NIGHTLY_SECONDS, &mut tally)?;
+    guard_random::all(&guard_random::Drawn::default(), args.installation.mode(), context, &mut tally)?;
     test::close(&tally, context)
 }
 

@@ -17,7 +17,7 @@ use harness_cli::exit;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
-use crate::not_run::SkippedTest;
+use crate::{not_run::SkippedTest, steps::package_variables};
 
 /// Names the file that lists the scenario tests of this part, one per line.
 const SHARD_VARIABLE: &str = "BPF_TOKEN_HARNESS_SHARD";
@@ -146,7 +146,8 @@ impl Partition {
         let is_chosen = further.iter().any(|argument| is_chooser(&argument.to_string_lossy()));
         let workspace = (!is_chosen).then_some("--workspace");
         let (cargo, part) = (env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), &self.0);
-        cmd!(shell, "{cargo} nextest {verb} {workspace...} --partition {part} {further...}")
+        let command = cmd!(shell, "{cargo} nextest {verb} {workspace...} --partition {part} {further...}");
+        package_variables().fold(command, Cmd::env_remove)
     }
 }
 

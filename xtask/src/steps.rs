@@ -1,7 +1,9 @@
 //! Runs cargo commands one after another and adds up their results.
 
 use std::{
-    env, fmt,
+    env,
+    ffi::OsString,
+    fmt,
     io::{self, BufRead, BufReader, Write},
     process::{Command, Stdio},
     time::Instant,
@@ -120,12 +122,26 @@ impl Step {
     }
 }
 
-/// Returns the cargo that runs this program, without the variable that `cargo run` sets: cargo-machete takes it as a sign
-/// that cargo did not start it.
+/// Returns the cargo that runs this program, without the variables that `cargo run` sets: cargo-machete takes one as a sign that
+/// cargo did not start it, and the build script of `ring` takes a change of others as a reason to compile it again, and with it
+/// all that depends on it.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.env_remove("CARGO_PKG_NAME");
+    without_package(&mut command);
     command
+}
+
+/// Takes the variables that say which package `cargo run` has started from a command that starts cargo.
+pub(crate) fn without_package(command: &mut Command) {
+    for name in package_variables() {
+        command.env_remove(name);
+    }
+}
+
+/// Returns the names of the variables that say which package `cargo run` has started.
+pub(crate) fn package_variables() -> impl Iterator<Item = OsString> {
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    env::vars_os().map(|(name, _)| name).filter(move |name| name.to_str().is_some_and(of_package))
 }
 
 /// Runs a command, forwards its standard output line by line, and returns whether it succeeded. Not through xshell, which
@@ -187,7 +203,11 @@ mod tests {
     fn subcommands_do_not_see_which_package_runs_them() {
         let step =
             Step { name: "unused dependencies", kind: Kind::Check, arguments: vec!["machete"], variables: vec![] };
-        assert!(step.command().get_envs().any(|(name, value)| name == "CARGO_PKG_NAME" && value.is_none()));
+        // Cargo sets them for tests, too.
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR"] {
+            assert!(env::var_os(name).is_some());
+            assert!(step.command().get_envs().any(|(removed, value)| removed == name && value.is_none()), "{name}");
+        }
     }
 
     #[test]

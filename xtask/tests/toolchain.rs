@@ -32,7 +32,7 @@ fn the_workflows_build_with_the_pinned_toolchain() {
     let pinned = table("rust-toolchain.toml");
     let channel = pinned["toolchain"]["channel"].as_str().unwrap();
     let wanted = format!("rust:{channel}-bookworm");
-    for workflow in ["ci.yml", "release.yml"].map(|name| read(&format!(".github/workflows/{name}"))) {
+    for workflow in ["ci.yml", "nightly.yml", "release.yml"].map(|name| read(&format!(".github/workflows/{name}"))) {
         let images: Vec<&str> = workflow.split_whitespace().filter(|word| word.starts_with("rust:")).collect();
         assert!(!images.is_empty());
         assert!(images.iter().all(|image| *image == wanted), "{images:?} and not {wanted}");

@@ -25,8 +25,9 @@ struct Timed {
     exit_codes: Vec<Option<i32>>,
 }
 
-/// Returns how long cargo takes with these words in the project's folder, after one run that is not counted.
-pub(crate) fn time(project: &Path, words: &[&str], runs: u32) -> Result<Sample> {
+/// Returns how long cargo takes with these words in the project's folder, after one run that is not counted. It must end with
+/// one of these codes.
+pub(crate) fn time(project: &Path, words: &[&str], runs: u32, codes: &[u8]) -> Result<Sample> {
     let folder = tempfile::tempdir().context("cannot make a folder for hyperfine")?;
     let export = folder.path().join("times.json");
     let cargo = steps::cargo();
@@ -35,8 +36,8 @@ pub(crate) fn time(project: &Path, words: &[&str], runs: u32) -> Result<Sample> 
     let mut command = Command::new("hyperfine");
     command.args(["--shell=none", "--style=none", "--warmup=1", "--ignore-failure", "--runs", &runs.to_string()]);
     command.arg("--export-json").arg(&export).arg(line.join(" "));
+    steps::without_package(&mut command);
     let output = command
-        .env_remove("CARGO_PKG_NAME")
         .current_dir(project)
         .stdin(Stdio::null())
         .output()
@@ -45,13 +46,13 @@ pub(crate) fn time(project: &Path, words: &[&str], runs: u32) -> Result<Sample> 
         bail!("hyperfine ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     let text = fs::read_to_string(&export).with_context(|| format!("cannot read {}", export.display()))?;
-    sample(&text)
+    sample(&text, codes)
 }
 
-fn sample(text: &str) -> Result<Sample> {
+fn sample(text: &str, codes: &[u8]) -> Result<Sample> {
     let export: Export = serde_json::from_str(text).context("hyperfine wrote no times")?;
     let Some(Timed { times, exit_codes }) = export.results.first() else { bail!("hyperfine timed nothing") };
-    if let Some(code) = exit_codes.iter().find(|code| !whole::is_whole(**code)) {
+    if let Some(code) = exit_codes.iter().find(|code| !whole::is_one_of(codes, **code)) {
         bail!("the command ended with {}", code.map_or("a signal".to_owned(), |code| format!("code {code}")));
     }
     let times = times.iter().map(|seconds| Duration::try_from_secs_f64(*seconds)).collect::<Result<Vec<_>, _>>()?;
@@ -73,6 +74,7 @@ mod tests {
 
     #[test]
     fn its_times_are_read_and_a_command_that_failed_has_none() {
+        let sample = |text: &str| sample(text, &whole::DONE);
         let good = sample(&export("0,1")).unwrap();
         assert_eq!((good.count(), good.fastest()), (2, Duration::from_millis(250)));
         assert_eq!(sample(&export("0,3")).unwrap_err().to_string(), "the command ended with code 3");

@@ -2,10 +2,12 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use harness_builder::project::Project;
+use harness_cli::exit;
 use harness_protocol::name::KernelName;
 use harness_runner::resources::Resources;
+use serde_json::Value;
 
 use super::{
     all, figure,
@@ -30,9 +32,9 @@ pub(crate) fn measure(resources: &Resources, runs: u32, all_kernels: bool) -> Re
     let units = kernels.iter().map(|kernel| (kernel.clone(), once(root, &units(kernel)))).collect();
     progress.note("runs with nothing to do");
     let json = ["xtask", "run", "--format", "json"];
-    let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, runs.min(RUNS)));
+    let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, runs.min(RUNS), &whole::DONE));
     let many = kernels.first().context("there is no default kernel").and_then(|kernel| many(project, kernel, runs));
-    let report = hyperfine::time(root, &["xtask", "report", "--kernel", "all"], runs.min(RUNS));
+    let report = report(root, runs);
     let all_kernels = match all_kernels {
         true => once(root, &["xtask", "run", "--kernel", "all", "--image", super::IMAGE, "--fresh"]),
         false => Err(Missing("only with --all-kernels".to_owned())),
@@ -48,6 +50,24 @@ fn once(root: &Path, words: &[&str]) -> Figure<Sample> {
     all(vec![whole::time(root, words)])
 }
 
+/// Times a report of all kernels. It also ends with the code of a failure if a kernel has never run, so it is looked at first
+/// whether it comes to its end.
+fn report(root: &Path, runs: u32) -> Result<Sample> {
+    let words = ["xtask", "report", "--kernel", "all"];
+    let codes = [0, exit::DIFFERS, exit::FAILED];
+    let text = whole::output(root, &[&words[..], &["--format", "json"]].concat(), &codes)?;
+    if !is_complete(&text) {
+        bail!("the report has no last line");
+    }
+    hyperfine::time(root, &words, runs.min(RUNS), &codes)
+}
+
+/// Whether results in JSON have their last line, which counts scenarios that were judged.
+fn is_complete(lines: &str) -> bool {
+    let last = lines.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    last.is_some_and(|end| end["kind"] == "end" && end["judged"].as_u64().is_some_and(|judged| judged > 0))
+}
+
 /// Times a run with nothing to do on one kernel, of many copies of one scenario.
 fn many(project: &Project, kernel: &KernelName, runs: u32) -> Result<Sample> {
     let folder = tempfile::tempdir().context("cannot make a folder for scenarios")?;
@@ -61,5 +81,18 @@ fn many(project: &Project, kernel: &KernelName, runs: u32) -> Result<Sample> {
     let scenarios = folder.path().display().to_string();
     let words = ["xtask", "run", "--format", "json", "--kernel", kernel.as_str(), "--scenarios", &scenarios];
     whole::time(project.root(), &words)?;
-    hyperfine::time(project.root(), &words, runs.min(RUNS))
+    hyperfine::time(project.root(), &words, runs.min(RUNS), &whole::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_verdicts_or_without_an_end_is_not_timed() {
+        assert!(is_complete("{\"kind\":\"start\"}\n{\"kind\":\"end\",\"judged\":3,\"not_run\":7}\n"));
+        for text in ["", "{\"kind\":\"start\"}\n", "{\"kind\":\"end\",\"judged\":0,\"not_run\":7}\n", "error"] {
+            assert!(!is_complete(text), "{text}");
+        }
+    }
 }

@@ -30,21 +30,29 @@ pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
 
 /// Returns how long cargo takes with these words in the project's folder.
 pub(crate) fn time(project: &Path, words: &[&str]) -> Result<Duration> {
+    let start = Instant::now();
+    output(project, words, &DONE)?;
+    Ok(start.elapsed())
+}
+
+/// Returns what cargo prints with these words in the project's folder. It must end with one of these codes.
+pub(crate) fn output(project: &Path, words: &[&str], codes: &[u8]) -> Result<String> {
     let mut command = steps::cargo();
     command.args(words).current_dir(project).stdin(Stdio::null());
-    let start = Instant::now();
     let output = command.output().context("cannot run cargo")?;
-    let took = start.elapsed();
-    if !is_whole(output.status.code()) {
+    if !is_one_of(codes, output.status.code()) {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!("cargo {} ended with {}: {}", words.join(" "), output.status, errors.trim());
     }
-    Ok(took)
+    String::from_utf8(output.stdout).with_context(|| format!("cargo {} did not print text", words.join(" ")))
 }
 
-/// Whether a command with this exit code did everything: verdicts that differ take the same time.
-pub(crate) fn is_whole(code: Option<i32>) -> bool {
-    matches!(code, Some(0)) || code == Some(i32::from(exit::DIFFERS))
+/// The exit codes of a command that did everything: verdicts that differ take the same time.
+pub(crate) const DONE: [u8; 2] = [0, exit::DIFFERS];
+
+/// Whether a command ended with one of these codes, and not by a signal.
+pub(crate) fn is_one_of(codes: &[u8], code: Option<i32>) -> bool {
+    code.is_some_and(|code| codes.iter().any(|one| i32::from(*one) == code))
 }
 
 #[cfg(test)]
