@@ -42,6 +42,15 @@ fn every_example_parses() {
     assert!(tried > 20, "{tried}");
 }
 
+#[test]
+fn every_verb_can_be_quiet_and_its_own_quiet_counts_as_well() {
+    for words in [["-q", "list"], ["list", "--quiet"], ["run", "-q"], ["-q", "run"]] {
+        let matches = command().try_get_matches_from(["cargo xtask"].into_iter().chain(words)).unwrap();
+        let (_, verb) = matches.subcommand().unwrap();
+        assert!(matches.get_flag("quiet") && verb.get_flag("quiet"), "{words:?}");
+    }
+}
+
 /// Returns the words of an example that is a single `cargo xtask` command, without the remark beside it.
 fn example(line: &str) -> Option<Vec<String>> {
     let called = line.strip_prefix("  cargo xtask ")?;

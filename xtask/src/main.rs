@@ -33,15 +33,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use harness_cli::{Context, diagnostic, screen::Color};
+use harness_cli::{Context, diagnostic, screen::ScreenOptions};
 
 /// Test what BPF tokens allow: build kernels, boot them, run scenarios, compare verdicts
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// Whether output is coloured [default: auto: on a terminal, unless NO_COLOR or CLICOLOR=0 is set]
-    #[arg(long, value_enum, value_name = "WHEN", global = true, hide_default_value = true, default_value_t = Color::Auto)]
-    color: Color,
+    #[command(flatten)]
+    screen: ScreenOptions,
 
     #[command(subcommand)]
     verb: Verb,
@@ -151,6 +150,6 @@ fn main() -> ExitCode {
     harness_runner::vm::run_child_if_asked();
     completions::answer_if_asked(command);
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
-    cli.color.apply();
+    cli.screen.apply();
     diagnostic::conclude(cli.verb.run(&Context::find()))
 }

@@ -5,7 +5,10 @@
 use std::{
     env, fmt,
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,6 +16,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// How often a running task writes a line to a plain log.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whether [`Progress::detect`] shows nothing.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// What a task counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +53,17 @@ impl fmt::Debug for Progress {
 }
 
 impl Progress {
+    /// Makes [`Self::detect`] show nothing for the rest of this process: a user has asked for it, whatever is done.
+    pub fn silence() {
+        SILENT.store(true, Ordering::Relaxed);
+    }
+
     /// Shows bars if standard error is a terminal that can move its cursor (`TERM` is not `dumb`), otherwise plain
     /// lines.
     pub fn detect() -> Self {
+        if SILENT.load(Ordering::Relaxed) {
+            return Self::silent();
+        }
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stderr().is_terminal() && !is_dumb {
             Self { output: Output::Bars(MultiProgress::new()) }

@@ -21,6 +21,8 @@ static BUNDLE: OnceLock<Bundle> = OnceLock::new();
 #[derive(Clone, Debug)]
 pub struct Context {
     source: Source,
+    /// What the user's project file sets, once it is read.
+    defaults: OnceLock<Defaults>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,15 +39,24 @@ impl Context {
         let _ = BUNDLE.set(bundle);
     }
 
-    /// Returns what the user's project file sets.
+    /// Returns what the user's project file sets; it is read once.
     ///
     /// # Errors
     /// If it cannot be read or has mistakes.
-    pub(crate) fn defaults(&self) -> Result<Defaults> {
-        Defaults::find().map_err(|error| match error.downcast::<Report>() {
+    pub(crate) fn defaults(&self) -> Result<&Defaults> {
+        if let Some(defaults) = self.defaults.get() {
+            return Ok(defaults);
+        }
+        let found = Defaults::find().map_err(|error| match error.downcast::<Report>() {
             Ok(report) => Wrong::input(RunnerError::Scenarios(vec![report])),
             Err(error) => error,
-        })
+        })?;
+        Ok(self.defaults.get_or_init(|| found))
+    }
+
+    /// Returns the same context for another run, which reads the project file anew.
+    pub(crate) fn anew(&self) -> Self {
+        Self { source: self.source.clone(), defaults: OnceLock::new() }
     }
 
     /// Looks for the project that the program was started in, unless it brings one. Some verbs do not need one.
@@ -54,7 +65,7 @@ impl Context {
             Some(bundle) => Source::Bundle(*bundle, OnceLock::new()),
             None => Source::Checkout(Project::find()),
         };
-        Self { source }
+        Self { source, defaults: OnceLock::new() }
     }
 
     /// Returns the project: the checkout, or what the program brings, unpacked.

@@ -39,8 +39,7 @@ pub(crate) fn vocabularies(context: &Context) -> Result<Vocabularies> {
 /// # Errors
 /// If there is no such kernel, or its release is unknown.
 pub(crate) fn facts(names: &[String], context: &Context, vocabularies: &Vocabularies) -> Result<Vec<KernelFacts>> {
-    let defaults = if names.is_empty() { context.defaults()?.kernels } else { Vec::new() };
-    let names = if names.is_empty() { &defaults } else { names };
+    let names = if names.is_empty() { &context.defaults()?.kernels } else { names };
     match context.checkout() {
         Some(project) => of_project(names, project, vocabularies),
         None => of_program(names, context, vocabularies),

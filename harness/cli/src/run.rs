@@ -79,14 +79,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     }
     let folder = args.selectors.folder(context)?;
     let progress = if args.outputs.resolve()?.is_for_people() { args.view.progress() } else { Progress::silent() };
-    watch::repeat(&Watched { folders: vec![folder], files: Vec::new() }, &progress, || once(args, context))
+    watch::repeat(&Watched { folders: vec![folder], files: Vec::new() }, &progress, || once(args, &context.anew()))
 }
 
 fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { args.view.progress() } else { Progress::silent() };
-    let mut selection = args.selectors.resolve_under(args.guard, context, progress)?;
+    let mut selection = args.selectors.resolve_under(args.guard, context, progress.clone())?;
     if args.again.is_some() {
         selection = selection.again();
     }
@@ -111,7 +111,8 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     };
     let results = selection.results_shown(&show).map_err(selection::blame)?;
-    let unsteady = args.again.map_or_else(|| Ok(Vec::new()), |times| repeat(args, context, times, &results))?;
+    let unsteady =
+        args.again.map_or_else(|| Ok(Vec::new()), |times| repeat(args, context, (times, &progress), &results))?;
     let (results, mut complaints) = selection.accept_refusals(results);
     complaints.extend(unsteady);
     // The verdicts are not lost with the list.
@@ -125,11 +126,16 @@ fn once(args: &Args, context: &Context) -> Result<ExitCode> {
 }
 
 /// Runs the selection again until it ran this many times. Returns what differs from the first run's results.
-fn repeat(args: &Args, context: &Context, times: u16, first: &[ScenarioResult]) -> Result<Vec<String>> {
+fn repeat(
+    args: &Args,
+    context: &Context,
+    (times, progress): (u16, &Progress),
+    first: &[ScenarioResult],
+) -> Result<Vec<String>> {
     let mut unsteady = Vec::new();
     let ran: BTreeSet<&ScenarioName> = first.iter().map(|result| &result.scenario).collect();
     for run in 2..=usize::from(times) {
-        let mut selection = args.selectors.resolve_under(args.guard, context, args.view.progress())?.again();
+        let mut selection = args.selectors.resolve_under(args.guard, context, progress.clone())?.again();
         selection.scenarios.retain(|checked| ran.contains(checked.name()));
         let results = selection.results().map_err(selection::blame)?;
         unsteady.extend(again::unsteady((1, first), (run, &results)));

@@ -24,7 +24,10 @@ impl FolderOption {
     pub(crate) fn folder(&self, context: &Context) -> Result<PathBuf> {
         match &self.scenarios {
             Some(folder) => Ok(folder.clone()),
-            None => context.defaults()?.scenarios.map_or_else(|| Ok(context.project()?.scenarios()), Ok),
+            None => match &context.defaults()?.scenarios {
+                Some(folder) => Ok(folder.clone()),
+                None => Ok(context.project()?.scenarios()),
+            },
         }
     }
 

@@ -8,7 +8,8 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+use harness_builder::progress::Progress;
 
 /// Returns the width of standard output in characters; `None` if it is not a terminal, where lines must not be wrapped.
 pub fn width() -> Option<usize> {
@@ -69,6 +70,28 @@ pub(crate) fn is_coloured(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
+/// The options that every verb takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ScreenOptions {
+    /// Whether output is coloured [default: auto: on a terminal, unless NO_COLOR or CLICOLOR=0 is set]
+    #[arg(long, value_enum, value_name = "WHEN", global = true, hide_default_value = true, default_value_t = Color::Auto)]
+    color: Color,
+
+    /// Show no progress: only results, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+impl ScreenOptions {
+    /// Makes all output of this process follow the options.
+    pub fn apply(self) {
+        self.color.apply();
+        if self.quiet {
+            Progress::silence();
+        }
+    }
+}
+
 /// Whether output is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -81,8 +104,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// Makes all output of this process follow the choice.
-    pub fn apply(self) {
+    fn apply(self) {
         match self {
             Self::Auto => {}
             Self::Always => ColorChoice::Always.write_global(),

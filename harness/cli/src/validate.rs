@@ -162,7 +162,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return once(args, &inputs, context);
     }
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
-    watch::repeat(&inputs.watched()?, &progress, || once(args, &inputs, context))
+    watch::repeat(&inputs.watched()?, &progress, || once(args, &inputs, &context.anew()))
 }
 
 fn once(args: &Args, inputs: &Inputs, context: &Context) -> Result<ExitCode> {

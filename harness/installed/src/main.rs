@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use harness_builder::bundle::Bundle;
-use harness_cli::{Context, diagnostic, screen::Color};
+use harness_cli::{Context, diagnostic, screen::ScreenOptions};
 
 /// The program's name.
 const NAME: &str = env!("CARGO_BIN_NAME");
@@ -23,9 +23,8 @@ const BUNDLE: Bundle = Bundle {
 #[derive(Debug, Parser)]
 #[command(name = NAME, bin_name = NAME, version, after_help = HELP)]
 struct Cli {
-    /// Whether output is coloured [default: auto: on a terminal, unless NO_COLOR or CLICOLOR=0 is set]
-    #[arg(long, value_enum, value_name = "WHEN", global = true, hide_default_value = true, default_value_t = Color::Auto)]
-    color: Color,
+    #[command(flatten)]
+    screen: ScreenOptions,
 
     #[command(subcommand)]
     verb: Verb,
@@ -78,7 +77,7 @@ fn main() -> ExitCode {
     Context::bring(BUNDLE);
     CompleteEnv::with_factory(command).complete();
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
-    cli.color.apply();
+    cli.screen.apply();
     diagnostic::conclude(cli.verb.run(&Context::find()))
 }
 
