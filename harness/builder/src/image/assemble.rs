@@ -108,7 +108,7 @@ fn take_folder(manifest: &Manifest, archive: &Path, unpacked: &Path, tree: Tree<
 mod tests {
     use std::{os::unix::fs::PermissionsExt, process::Command};
 
-    use super::{tree::FOLDER_MODE, *};
+    use super::*;
     use crate::{
         digest::Sha256,
         file,
@@ -183,7 +183,7 @@ mod tests {
         let (folder, result) = assembled("\"usr/bin/tool\" = \"deep/er/program\"");
         result.unwrap();
         for path in ["root", "root/a", "root/a/b", "root/deep", "root/deep/er", "root/etc"] {
-            assert_eq!(mode(&folder.path().join(path)), FOLDER_MODE, "{path}");
+            assert_eq!(mode(&folder.path().join(path)), crate::root_folder::MODE, "{path}");
         }
     }
 

@@ -1,20 +1,14 @@
 //! The folder that becomes a root file system: nothing is created outside it, whatever symbolic links it has.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io,
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use super::error::{AssembleError, making};
-
-/// The mode of folders: every user in the guest may read them, whatever the umask of the person who built the image.
-pub(super) const FOLDER_MODE: u32 = 0o755;
-
-/// The most symbolic links that Linux follows in a path (path_resolution(7)).
-const LINKS: u32 = 40;
+use crate::root_folder;
 
 /// The folder of an image under construction.
 #[derive(Clone, Copy, Debug)]
@@ -24,39 +18,13 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     pub(super) fn of(root: &'a Path) -> Result<Self, AssembleError> {
-        set_mode(root, FOLDER_MODE).map_err(making(root))?;
+        set_mode(root, root_folder::MODE).map_err(making(root))?;
         Ok(Self { root })
     }
 
     /// Creates a folder and its parents, and returns its path. Follows links on the way as the guest would.
     pub(super) fn folder(self, guest_path: &Path) -> Result<PathBuf, AssembleError> {
-        let mut at = PathBuf::new();
-        let mut links = 0;
-        let mut rest: Vec<OsString> = reversed(guest_path);
-        while let Some(part) = rest.pop() {
-            if part == ".." {
-                at.pop();
-                continue;
-            }
-            let path = self.root.join(&at).join(&part);
-            match fs::read_link(&path) {
-                Ok(target) => {
-                    links += 1;
-                    if links > LINKS {
-                        return Err(making(&path)(rustix::io::Errno::LOOP.into()));
-                    }
-                    if target.is_absolute() {
-                        at.clear();
-                    }
-                    rest.extend(reversed(&target));
-                }
-                Err(_) => {
-                    make_folder(&path).map_err(making(&path))?;
-                    at.push(part);
-                }
-            }
-        }
-        Ok(self.root.join(at))
+        root_folder::within(self.root, guest_path).map_err(|(path, error)| making(&path)(error))
     }
 
     /// Returns the path of a new file, with its folder created and any existing file or link removed.
@@ -90,19 +58,6 @@ impl<'a> Tree<'a> {
         let path = self.destination(guest_path)?;
         let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
         fs::write(&path, text).and_then(|()| set_mode(&path, mode)).map_err(making(&path))
-    }
-}
-
-/// Returns the names and `..` in a path, the last one first.
-fn reversed(path: &Path) -> Vec<OsString> {
-    let leads = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
-    path.components().filter(leads).map(|part| part.as_os_str().to_owned()).rev().collect()
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        other => other.and_then(|()| set_mode(path, FOLDER_MODE)),
     }
 }
 
