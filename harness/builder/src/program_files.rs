@@ -2,7 +2,7 @@
 //! at the path that it has on the host.
 //!
 //! A guest gets copies, never a folder of the host. Which libraries they are is decided as the dynamic linker decides it
-//! (ld.so(8)): [`search`] has its rules. What a program opens later is not in its headers: a library that it loads by
+//! (ld.so(8)): `search` has its rules. What a program opens later is not in its headers: a library that it loads by
 //! dlopen(3), a module of an interpreter, a file of data. Those have to be named.
 
 mod elf;
