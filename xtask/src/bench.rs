@@ -13,6 +13,7 @@ mod repeats;
 mod sample;
 mod section;
 mod suite;
+mod token_test;
 mod virtme;
 mod whole;
 mod workload;
@@ -95,6 +96,7 @@ enum Subject {
     Builds(builds::Args),
     Guard(guard::Args),
     Repeats(repeats::Args),
+    TokenTest(token_test::Args),
 }
 
 const QUICK_RUNS: u32 = 3;
@@ -105,6 +107,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         Some(Subject::Builds(args)) => return builds::run(args, context),
         Some(Subject::Guard(args)) => return guard::run(args, context),
         Some(Subject::Repeats(args)) => return repeats::run(args, context),
+        Some(Subject::TokenTest(args)) => return token_test::run(args, context),
         None => {}
     }
     let project = context.project()?;
@@ -125,8 +128,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     } else {
         let path = project.root().join(section::PAGE);
         let before = fs::read_to_string(&path).unwrap_or_default();
+        let kept = |heading| section::of(&before, heading);
         let others =
-            [section::of(&before, repeats::HEADING), &builds::text(&resources)?, section::of(&before, guard::HEADING)];
+            [kept(repeats::HEADING), kept(token_test::HEADING), &builds::text(&resources)?, kept(guard::HEADING)];
         section::write(&path, &(text + &others.concat()))?;
     }
     remember(args, &resources, &figures)

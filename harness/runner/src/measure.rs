@@ -5,6 +5,7 @@ mod alone;
 mod costs;
 mod error;
 mod guarded;
+mod token_test;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 pub use costs::{Growth, GuestCosts};
 pub use error::MeasureError;
 pub use guarded::{Flood, GuardCosts, Turns};
+pub use token_test::{TokenTest, UnprivilegedBpf};
 
 use crate::{
     accel::Decision,
@@ -165,7 +167,24 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`MeasureError`] if the command does not run.
     pub fn vmtest_alone(&self) -> Result<Duration, MeasureError> {
-        let idle_vm = IdleVm::prepare(self.testbed, &self.host, "true".to_owned())?;
+        self.alone(&IdleVm::prepare(self.testbed, &self.host, "true".to_owned())?)
+    }
+
+    /// Runs the kernel's own test of tokens by `vmtest` alone, as [`Self::vmtest_alone`] runs `true`. The program is
+    /// `test_progs`, linked statically: the image has no libraries.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if the program cannot be copied or does not run. A subtest that fails is no error.
+    pub fn token_test(&self, program: &Path, unprivileged: UnprivilegedBpf) -> Result<TokenTest, MeasureError> {
+        let command = token_test::command(SHARE_IN_GUEST, unprivileged);
+        let idle_vm = IdleVm::prepare(self.testbed, &self.host, command)?;
+        let path = idle_vm.spec.share.join(token_test::PROGRAM);
+        fs::copy(program, &path).map_err(|source| LaunchError::Create { path, source })?;
+        let took = self.alone(&idle_vm)?;
+        token_test::read(&idle_vm.spec.share, took)
+    }
+
+    fn alone(&self, idle_vm: &IdleVm) -> Result<Duration, MeasureError> {
         let path = idle_vm.spec.root.join("tmp");
         fs::create_dir_all(&path).map_err(|source| LaunchError::Create { path, source })?;
         alone::run(&VmSpec { kernel_args: self.kernel_args().to_vec(), ..idle_vm.spec.clone() })

@@ -93,7 +93,7 @@ const HOW_COMMANDS: &str = "\n\
       called as a library and gets our image, in a copy made beforehand, with our small agent in place of QEMU's but \
       without our init and our mount options; virtme-ng uses the host's root, as it always does.\n";
 
-fn row<E: std::fmt::Display>(text: &mut String, what: &str, sample: Result<&Sample, E>) {
+pub(super) fn row<E: std::fmt::Display>(text: &mut String, what: &str, sample: Result<&Sample, E>) {
     let _ = match sample {
         Ok(sample) => {
             let [fastest, median, slowest] = [sample.fastest(), sample.median(), sample.slowest()].map(seconds);

@@ -21,6 +21,12 @@ pub enum MeasureError {
         /// What it printed.
         output: String,
     },
+    /// The kernel's own test of tokens named no subtest.
+    #[error("test_progs -t token told of no subtest; it printed: {output}")]
+    NoSubtests {
+        /// What it printed.
+        output: String,
+    },
     /// The guard's program is missing.
     #[error("the guard's program is not built")]
     NoGuard,
