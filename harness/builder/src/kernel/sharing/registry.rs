@@ -57,15 +57,7 @@ impl<'a> Connection<'a> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.into()))?;
         let reference = Reference::with_tag(registry.host.clone(), registry.repository.clone(), name.to_owned());
-        let protocol = if registry.is_encrypted { ClientProtocol::Https } else { ClientProtocol::Http };
-        let config = ClientConfig {
-            protocol,
-            connect_timeout: Some(TIMEOUT),
-            read_timeout: Some(TIMEOUT),
-            user_agent: concat!("bpf-token-harness/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
-        let client = Client::try_from(config).map_err(|error| failed(error.into()))?;
+        let client = client(registry).map_err(failed)?;
         let connection = Self { registry, name, reference, client, runtime };
         // The client asks the registry with what is stored here.
         let auth = credentials(&registry.host);
@@ -104,6 +96,22 @@ impl<'a> Connection<'a> {
             (error, None) => unreachable(self.registry, error.into()),
         }
     }
+}
+
+/// Makes a client. The crate needs the system's certificates of authorities even for a registry without encryption, and a small
+/// container may lack them; nothing else can fail here.
+fn client(registry: &Registry) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let config = ClientConfig {
+        protocol: if registry.is_encrypted { ClientProtocol::Https } else { ClientProtocol::Http },
+        connect_timeout: Some(TIMEOUT),
+        read_timeout: Some(TIMEOUT),
+        user_agent: concat!("bpf-token-harness/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    };
+    Client::try_from(config).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        format!("{error}{cause}; install the certificates of authorities (`apt-get install ca-certificates`)").into()
+    })
 }
 
 fn unreachable(registry: &Registry, source: Box<dyn std::error::Error + Send + Sync>) -> SharingError {
