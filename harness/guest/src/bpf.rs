@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod names;
 pub(crate) mod verify;
 
 use std::{

@@ -55,7 +55,7 @@ fn run_for_real(
         let answer = result.map_err(|source| failed_attempt(case, index, source))?;
         let (root, container) = controls.next().expect("the pass and the controls report each attempt once");
         let by_container = matches!(case.attempts[index].actor, Actor::Container(_));
-        let unexplained = matches!(&case.attempts[index].call, Call::Object(load) if load.unexplained);
+        let unexplained = case.attempts[index].call.is_unexplained();
         if (by_container || is_guarded) && !unexplained && outcome::is_denial(&answer, &root, &container) {
             denied.push(index);
         }

@@ -24,6 +24,7 @@ use crate::{
     channel::{self, Channel, ChannelError},
     context::{AttemptIndex, Loader, Script},
     error::{During, SysError},
+    exec,
     identity::{self, Effective, IdentityError},
     interfaces,
     message::{Done, Extent, FdRole, Job, NoToken, Reply, Request, UnitLocation},
@@ -300,6 +301,9 @@ impl Executor<'_> {
             Call::Object(load) if job.extent != Extent::Token => {
                 object::attempt(load, self.loader, own, handles.get(FdRole::Bpffs)).map_err(|error| error.to_string())
             }
+            Call::Exec(exec) if job.extent != Extent::Token => {
+                exec::attempt(exec, self.loader, own).map_err(|error| error.to_string())
+            }
             Call::Attack { way, copy } => {
                 operation::attack::make(*way, copy.as_deref(), job.target.as_deref()).map_err(|error| error.to_string())
             }
@@ -336,6 +340,7 @@ fn length_of(done: &Done) -> usize {
             Ok(Answer::Ok { detail }) => text(detail),
             Ok(Answer::Err { step, .. }) => text(step),
             Ok(Answer::Object(object)) => FRAME * (object.steps.len() + object.features.len()),
+            Ok(Answer::Exec(exec)) => FRAME * exec.calls.steps.len() + exec.output.len(),
             Ok(Answer::Helpers(ids)) => ids.len() * 4,
             Ok(Answer::NotMade { why }) | Err(why) => why.len(),
         }

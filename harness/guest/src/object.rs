@@ -8,8 +8,10 @@ mod kallsyms;
 mod libbpf;
 mod recorder;
 
+pub(crate) use answer::add_step;
+
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -17,10 +19,7 @@ use harness_protocol::{
     outcome::{Answer, ObjectAnswer},
     plan::ObjectLoad,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Resource, Rlimit},
-};
+use rustix::process::{Pid, Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -30,6 +29,7 @@ use crate::{
     error::{During, SysError},
     operation::AttemptResult,
     process::{self, Fork},
+    report,
 };
 
 /// Why an object could not even be tried: never a verdict.
@@ -118,7 +118,7 @@ fn try_to(
     match process::fork()? {
         Fork::Child => {
             let report = child(load, loader, own, other);
-            let _ = rustix::io::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
+            report::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
             process::leave(0)
         }
         Fork::Parent(child) => {
@@ -158,7 +158,7 @@ fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
 
 /// Waits for the process's report, and for its end.
 fn wait_for_report(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
-    let said = read_all(reader, Instant::now() + PATIENCE);
+    let said = report::read(reader, Instant::now() + PATIENCE, LONGEST);
     process::kill(child);
     let how = process::reap(child);
     let file = load.file.clone();
@@ -167,24 +167,6 @@ fn wait_for_report(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<An
         Ok(Report::Loaded(answer)) => Ok(Answer::Object(answer)),
         Ok(Report::Unprepared(why)) => Err(ObjectError::Unprepared { file, why }),
         Err(_) => Err(ObjectError::Died { file, how }),
-    }
-}
-
-/// Reads until the other end is closed; `None` if that takes past the deadline.
-fn read_all(reader: &OwnedFd, deadline: Instant) -> Result<Option<Vec<u8>>, SysError> {
-    let mut said = Vec::new();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        let mut fds = [PollFd::new(reader, PollFlags::IN)];
-        if poll(&mut fds, Some(&timeout)).during(|| "poll")? == 0 {
-            return Ok(None);
-        }
-        said.reserve(4096);
-        let read = rustix::io::read(reader.as_fd(), rustix::buffer::spare_capacity(&mut said)).during(|| "read")?;
-        if read == 0 || said.len() > LONGEST {
-            return Ok(Some(said));
-        }
     }
 }
 
@@ -222,11 +204,5 @@ mod tests {
             ObjectError::Died { file: "x".to_owned(), how: "was killed by signal 9".to_owned() },
             @"the process that loads `x` was killed by signal 9: look at the object with `readelf -a`"
         );
-    }
-
-    #[test]
-    fn a_silent_process_times_out() {
-        let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        assert_eq!(read_all(&reader, Instant::now()).unwrap(), None);
     }
 }

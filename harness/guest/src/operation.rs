@@ -100,7 +100,7 @@ pub(crate) fn attempt(
         Call::SysctlWrite { name, value } => Ok(system::write(name, value.as_deref())?),
         Call::Umount { holding } => Ok(stepped(mounts::unmount(own.root(), *holding))),
         Call::Several(calls) => several::make(calls, handles, own, extent),
-        Call::Object(_) | Call::Attack { .. } | Call::Reload(_) | Call::Exit | Call::Sabotage(_) => {
+        Call::Object(_) | Call::Exec(_) | Call::Attack { .. } | Call::Reload(_) | Call::Exit | Call::Sabotage(_) => {
             Err(OperationError::NotForExecutor)
         }
     }

@@ -261,6 +261,7 @@ fn in_words(answer: &Answer) -> String {
         Answer::Err { errno, .. } => format!("failed with {errno}"),
         Answer::NotMade { why } => format!("was not made: {why}"),
         Answer::Object(_) => "loaded an object, which is closed again".to_owned(),
+        Answer::Exec(_) => "ran a program".to_owned(),
     }
 }
 

@@ -77,6 +77,20 @@ fn close_range(first: u32, last: u32) -> Result<(), SysError> {
     if closed == 0 { Ok(()) } else { Err(last_errno()).during(|| "close_range") }
 }
 
+/// Has every descriptor from 3 on closed by `execve(2)`, except `keep`.
+pub(crate) fn close_on_exec(keep: Option<i32>) -> Result<(), SysError> {
+    let keep = keep.and_then(|keep| u32::try_from(keep).ok());
+    let (below, above) = keep.map_or((u32::MAX, None), |keep| (keep - 1, Some(keep + 1)));
+    for (first, last) in std::iter::once((3, below)).chain(above.map(|above| (above, u32::MAX))) {
+        // SAFETY: sets a flag of descriptors; no memory is touched.
+        let done = unsafe { libc::close_range(first, last, libc::CLOSE_RANGE_CLOEXEC as i32) };
+        if done != 0 {
+            return Err(last_errno()).during(|| "close_range CLOSE_RANGE_CLOEXEC");
+        }
+    }
+    Ok(())
+}
+
 /// Makes a descriptor this number, which stays open across `execve(2)`.
 ///
 /// To be called in a fresh child only: whatever else has the number is closed.

@@ -154,6 +154,7 @@ impl Machine {
             inventory: self.inventory,
             lsm_switch: SharedSwitch::default(),
             guard_program: self.folder.join(GUARD_PROGRAM),
+            run_folder: self.folder,
             session_guard: self.guard,
             taint: self.taint,
         }

@@ -1,6 +1,10 @@
 //! One scenario: it is announced, run case by case, and cleaned up.
 
-use std::{path::PathBuf, rc::Rc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Instant,
+};
 
 use harness_protocol::{
     outcome::{ConsoleMark, Event},
@@ -13,6 +17,7 @@ use crate::{
     controls::Controls,
     copies::Copies,
     error::SysError,
+    exec::placed::Placed,
     guard::{Guard, Keep},
     kernel, kmsg,
     leftovers::{self, Inventory, Remaining},
@@ -35,6 +40,8 @@ pub(crate) struct SharedResources {
     pub(crate) inventory: Inventory,
     /// The switch of the LSM programs.
     pub(crate) lsm_switch: SharedSwitch,
+    /// The run folder.
+    pub(crate) run_folder: PathBuf,
     /// The guard's program.
     pub(crate) guard_program: PathBuf,
     /// The guard of scenarios that have none of their own.
@@ -55,8 +62,10 @@ pub(crate) fn run(shared: &mut SharedResources, number: u32) -> Result<(), Recor
     let start = Instant::now();
     let mut settings = Settings::default();
     let marked = marked.map_err(|error| format!("cannot mark the console: {error}"));
-    let fault = match marked.and_then(|()| prepare(&mut settings, scenario)) {
-        Ok(()) => cases_under_guard(shared, number, scenario)?,
+    let prepared = marked.and_then(|()| prepare(&mut settings, scenario));
+    let placed = prepared.and_then(|()| Placed::put(&shared.run_folder, scenario, Path::new("/")));
+    let fault = match placed {
+        Ok(_placed) => cases_under_guard(shared, number, scenario)?,
         Err(why) => Some(why),
     };
     let mut leftovers = if scenario.own_vm { Vec::new() } else { settings.restore() };

@@ -4,6 +4,7 @@
 //! [`Event::ScenarioEnd`]; finally [`Event::End`]. The start of a scenario reaches the host before the scenario begins,
 //! so that a dead guest is charged to the scenario that killed it.
 
+mod exec;
 mod object;
 mod splat;
 mod unit;
@@ -16,6 +17,7 @@ use crate::{
     name::{ContainerName, ScenarioName},
     plan::HelperIds,
 };
+pub use exec::{Asked, ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT};
 pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
 pub use splat::{CONSOLE_MARK, ConsoleMark, Splat, TAINTS, taint_names};
 pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
@@ -153,6 +155,8 @@ pub enum Answer {
     },
     /// libbpf loaded an object, or tried to.
     Object(ObjectAnswer),
+    /// A program was run.
+    Exec(Box<ExecAnswer>),
     /// A survey was made: the helpers that the verifier grants.
     Helpers(HelperIds),
     /// The kernel was not asked: the systemd unit that should make the attempt did not run, or has ended.
@@ -169,6 +173,16 @@ impl Answer {
             Self::Ok { .. } | Self::Helpers(_) => true,
             Self::Err { .. } | Self::NotMade { .. } => false,
             Self::Object(object) => object.failure.is_none(),
+            Self::Exec(exec) => exec.end.is_success(),
+        }
+    }
+
+    /// Returns the calls that it lists, if it is the answer to many.
+    pub fn calls(&self) -> Option<&ObjectAnswer> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Exec(exec) => Some(&exec.calls),
+            Self::Ok { .. } | Self::Err { .. } | Self::Helpers(_) | Self::NotMade { .. } => None,
         }
     }
 }

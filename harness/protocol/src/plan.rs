@@ -5,6 +5,7 @@
 
 mod attack;
 mod call;
+mod exec;
 mod facts;
 mod guard;
 mod lsm;
@@ -35,6 +36,7 @@ pub use call::{
     BatchOp, BpffsFd, Call, Holding, ObjectKind, PartContent, PartOffset, PerfEventSource, PinLocation, Sabotage,
     SocketDuty, ValuePart,
 };
+pub use exec::{Exec, ExecToken, LARGEST_PLACED, PLACED_FOLDER, PlacedContent, PlacedFile};
 pub use guard::{COPIES, DIGEST_OF_COPIES, GUARD_PROGRAM, Guard, GuardMode, GuestCopy, Reader, Step};
 pub use lsm::LsmHook;
 pub use object::{

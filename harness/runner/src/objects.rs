@@ -2,14 +2,14 @@
 //! them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use harness_builder::{digest::Sha256, objects::Objects};
-use harness_protocol::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, Scenario};
+use harness_protocol::plan::{Call, LARGEST_OBJECT, OBJECTS_FOLDER, PLACED_FOLDER, Scenario};
 
 use crate::{capacity::lock, file};
 
@@ -76,18 +76,31 @@ impl ObjectFiles {
         if file.ends_with(OBJECT) { Some(folder.join(file)) } else { Some(self.built.as_ref()?.path(file)) }
     }
 
-    /// Copies the objects that these scenarios load into a guest's shared folder.
+    /// Adds a file that is placed for a program; returns the name that plans use for it.
+    pub(crate) fn hold_placed(&self, bytes: Arc<[u8]>) -> String {
+        let name = Sha256::of_parts([&*bytes]).short().to_string();
+        lock(&self.held).insert(name.clone(), bytes);
+        name
+    }
+
+    /// Copies the objects that these scenarios load, and the files that they place, into a guest's shared folder.
     ///
     /// # Errors
     /// If the folder cannot be written.
     pub(crate) fn put(&self, scenarios: &[Scenario], share: &Path) -> io::Result<()> {
         let held = lock(&self.held);
         let attempts = scenarios.iter().flat_map(|scenario| &scenario.cases).flat_map(|case| &case.attempts);
-        let loads =
-            attempts.filter_map(|attempt| if let Call::Object(load) = &attempt.call { Some(load) } else { None });
-        let names = loads.flat_map(|load| load.files());
-        for (name, bytes) in names.filter_map(|name| held.get_key_value(name)) {
-            let folder = share.join(OBJECTS_FOLDER);
+        let of_call = |call: &Call| match call {
+            Call::Object(load) => load.files().map(|file| (OBJECTS_FOLDER, file.clone())).collect(),
+            call => {
+                let names = call.placed().iter().filter_map(|placed| placed.content.name());
+                names.map(|name| (PLACED_FOLDER, name.clone())).collect::<Vec<_>>()
+            }
+        };
+        let wanted: BTreeSet<(&str, String)> = attempts.flat_map(|attempt| of_call(&attempt.call)).collect();
+        for (folder, name) in wanted {
+            let Some(bytes) = held.get(&name) else { continue };
+            let folder = share.join(folder);
             fs::create_dir_all(&folder)?;
             fs::write(folder.join(name), bytes)?;
         }
@@ -97,9 +110,11 @@ impl ObjectFiles {
 
 fn files_of(scenario: &mut Scenario) -> impl Iterator<Item = &mut String> {
     let attempts = scenario.cases.iter_mut().flat_map(|case| &mut case.attempts);
-    let loads =
-        attempts.filter_map(|attempt| if let Call::Object(load) = &mut attempt.call { Some(load) } else { None });
-    loads.flat_map(|load| load.files_mut())
+    attempts.flat_map(|attempt| match &mut attempt.call {
+        Call::Object(load) => load.files_mut().collect::<Vec<_>>(),
+        Call::Exec(exec) => exec.files.iter_mut().filter_map(|placed| placed.content.name_mut()).collect(),
+        _ => Vec::new(),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

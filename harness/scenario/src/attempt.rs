@@ -5,6 +5,7 @@ mod elements;
 mod loads;
 mod mounts;
 mod objects;
+mod programs;
 mod system;
 
 use schemars::JsonSchema;
@@ -21,6 +22,7 @@ pub use objects::{
     EnableStats, FdById, IterCreate, LinkDetach, LinkUpdate, NextId, ObjInfo, ProgAssocStructOps, ProgBindMap,
     ProgCode, ProgStreamRead, TaskFdQuery,
 };
+pub use programs::Exec;
 pub use system::{Attack, PerfEventOpen, PerfQuery, Reload, SocketAttach, SocketBind, SysctlWrite, Unflagged};
 
 /// The keys that every operation has, and those that several have.
@@ -276,6 +278,10 @@ attempts! {
     /// Loads a BPF object file with libbpf, in a process of its own. It succeeds if libbpf reports success. The
     /// snapshot lists each call of `bpf(2)` that libbpf made.
     Object => "object",
+    /// Runs a program that knows nothing of this harness, with a bpffs at `/sys/fs/bpf`. It succeeds if the program exits with status
+    /// 0, or prints what is waited for. The snapshot lists each call of `bpf(2)` and `perf_event_open(2)` that it made. If it fails
+    /// although the kernel denied none of its calls, the verdict is `not_made`.
+    Exec => "exec",
     /// Surveys which helpers the verifier grants to programs of a type: one load (`BPF_PROG_LOAD`) for every helper
     /// that the kernel knows. It is allowed if programs of the type can be loaded at all.
     HelperSurvey => "helper_survey",

@@ -1,10 +1,10 @@
-//! Judges the calls that libbpf made for an object, each by the same call in the controls.
+//! Judges the calls that libbpf made for an object, or a program for itself, each by the same call in the controls.
 
 use std::fmt;
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Answer, AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose},
+    outcome::{AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose},
 };
 
 /// One line below an attempt that loaded an object.
@@ -45,31 +45,53 @@ impl fmt::Display for StepResult {
     }
 }
 
-/// Returns the lines of an attempt; empty if it loaded no object.
+/// Returns the lines of an attempt; empty unless it loaded an object or ran a program.
 pub(super) fn steps(fact: &AttemptFact) -> Vec<Step> {
-    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let Some(object) = fact.answer.calls() else { return Vec::new() };
     let calls = calls(fact).into_iter().map(|(step, result)| called(step, result));
     let omitted = (object.omitted > 0).then(|| line(format!("{} further calls", object.omitted), StepResult::Omitted));
     calls.chain(omitted).chain(lost(fact).into_iter().map(lost_line)).collect()
 }
 
-/// Returns the calls of an attempt that loaded an object, each with its result.
+/// Returns the calls of an attempt that loaded an object or ran a program, each with its result.
 pub fn calls(fact: &AttemptFact) -> Vec<(&ObjectStep, StepResult)> {
-    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let Some(object) = fact.answer.calls() else { return Vec::new() };
     let controls = controls(fact);
     object.steps.iter().map(|step| (step, result(step, &controls))).collect()
 }
 
 /// Returns the features that libbpf did without for this object but used in a control.
 pub fn lost(fact: &AttemptFact) -> Vec<&Feature> {
-    let Answer::Object(object) = &fact.answer else { return Vec::new() };
+    let Some(object) = fact.answer.calls() else { return Vec::new() };
     let controls = controls(fact);
     object.features.iter().filter(|feature| is_lost(feature, &controls)).collect()
 }
 
-/// Returns how the object loaded in the controls that could be made, root's first.
+/// Returns the calls in the controls that could be made, root's first.
 pub fn controls(fact: &AttemptFact) -> Vec<&ObjectAnswer> {
-    [&fact.root, &fact.container].into_iter().filter_map(object_of).collect()
+    controls_of(&fact.root, &fact.container)
+}
+
+/// Returns the last call that the kernel denied to a program, which it did for a control: one that was denied for a permission if
+/// there is one.
+pub(super) fn last_denied<'a>(calls: &'a ObjectAnswer, root: &Control, container: &Control) -> Option<&'a ObjectStep> {
+    let controls = controls_of(root, container);
+    let denied: Vec<&ObjectStep> =
+        calls.steps.iter().filter(|step| matches!(result(step, &controls), StepResult::Denied(_))).collect();
+    // After a denial a program may make the same call with other arguments, which are wrong for everybody.
+    let of_permission = |step: &&&ObjectStep| step.errno.is_some_and(is_of_permission);
+    denied.iter().rev().find(of_permission).or_else(|| denied.last()).copied()
+}
+
+/// Returns whether an errno is one with which the kernel says that a permission is missing. It denies with others as well,
+/// but those mean something else too.
+pub fn is_of_permission(errno: Errno) -> bool {
+    use nix::errno::Errno as N;
+    [N::EPERM, N::EACCES].iter().any(|&permission| errno.raw() == permission as i32)
+}
+
+fn controls_of<'a>(root: &'a Control, container: &'a Control) -> Vec<&'a ObjectAnswer> {
+    [root, container].into_iter().filter_map(calls_of).collect()
 }
 
 fn line(text: String, result: StepResult) -> Step {
@@ -81,10 +103,10 @@ fn called(step: &ObjectStep, result: StepResult) -> Step {
     Step { probe, ..line(text(step), result) }
 }
 
-fn object_of(control: &Control) -> Option<&ObjectAnswer> {
+fn calls_of(control: &Control) -> Option<&ObjectAnswer> {
     match control {
-        Control::Made(Answer::Object(object)) => Some(object),
-        _ => None,
+        Control::Made(answer) => answer.calls(),
+        Control::NotMade(_) => None,
     }
 }
 
@@ -122,6 +144,8 @@ pub fn text(step: &ObjectStep) -> String {
 
 #[cfg(test)]
 mod tests {
+    use harness_protocol::outcome::Answer;
+
     use super::*;
 
     fn step(about: &str, errno: Option<Errno>) -> ObjectStep {

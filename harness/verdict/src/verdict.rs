@@ -8,12 +8,14 @@ use std::fmt;
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Answer, Control},
+    outcome::{Answer, Control, ExecAnswer},
 };
 use harness_scenario::expect::Expect;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::object;
 
 /// What an attempt turned out to be. A fault of the harness or of the VM is never one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +194,11 @@ pub fn judge(
             None => return Ok(Verdict::Allowed { detail: None }),
             Some(failure) => Refusal { errno: failure.errno, step: Some(failure.stage.clone()) },
         },
+        Answer::Exec(exec) if exec.end.is_success() => return Ok(Verdict::Allowed { detail: None }),
+        Answer::Exec(exec) => match decisive(exec, root, container) {
+            Some(step) => step,
+            None => return Ok(Verdict::NotMade { why: undecided(exec, root.succeeded() || container.succeeded()) }),
+        },
     };
     if speaks_of_resources(refusal.errno) {
         return Err(NoVerdict::Resources(refusal));
@@ -208,6 +215,27 @@ pub fn judge(
     }
 }
 
+/// Returns the call with which the kernel kept a program from doing its work: the last one that it denied, or where no
+/// control did the work either, the last one that it refused.
+fn decisive(exec: &ExecAnswer, root: &Control, container: &Control) -> Option<Refusal> {
+    let step = if root.succeeded() || container.succeeded() {
+        object::last_denied(&exec.calls, root, container)
+    } else {
+        exec.calls.steps.iter().rev().find(|step| step.errno.is_some())
+    };
+    step.and_then(|step| Some(Refusal { errno: step.errno?, step: Some(object::text(step)) }))
+}
+
+/// Says why a program that did not do its work shows nothing of what the kernel allows.
+fn undecided(exec: &ExecAnswer, elsewhere: bool) -> String {
+    match elsewhere {
+        true => format!("the program {}, although the kernel denied none of its calls", exec.end),
+        false => {
+            format!("the program {}, with every permission as well, and the kernel refused none of its calls", exec.end)
+        }
+    }
+}
+
 /// Whether any call can fail with this errno for lack of memory, descriptors or time.
 fn speaks_of_resources(errno: Errno) -> bool {
     use nix::errno::Errno as N;
@@ -218,6 +246,8 @@ fn speaks_of_resources(errno: Errno) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use harness_protocol::outcome::{ExecEnd, ObjectAnswer, ObjectStep, Purpose};
+
     use super::*;
 
     const OK: Answer = Answer::Ok { detail: None };
@@ -266,5 +296,39 @@ mod tests {
         let answer = Answer::Err { errno: Errno::EPERM, step: Some("fsconfig delegate_cmds".into()) };
         let verdict = judge(&answer, &made(OK), &made(OK), None).unwrap();
         assert_eq!(verdict.to_string(), "denied EPERM by fsconfig delegate_cmds");
+    }
+
+    fn ran(end: ExecEnd, steps: &[(&str, i32)]) -> Answer {
+        let step = |(cmd, errno): &(&str, i32)| ObjectStep {
+            cmd: (*cmd).to_owned(),
+            about: String::new(),
+            purpose: Purpose::Work,
+            token: false,
+            errno: (*errno != 0).then(|| Errno::from_raw(*errno)),
+            times: 1,
+        };
+        let calls = ObjectAnswer { steps: steps.iter().map(step).collect(), ..Default::default() };
+        Answer::Exec(Box::new(ExecAnswer { end, calls, injected: 0, asked: Vec::new(), output: String::new() }))
+    }
+
+    fn program(answer: &Answer, root: Answer) -> String {
+        judge(answer, &made(root), &Control::NotMade("no".to_owned()), None).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_program_is_judged_by_its_end_and_denied_by_the_kernel_only() {
+        let failed = ExecEnd::Exited(255);
+        let root = || ran(ExecEnd::Exited(0), &[("map_create", 0), ("prog_load", 0)]);
+        assert_eq!(program(&ran(ExecEnd::Printed, &[("map_create", 1)]), root()), "allowed");
+        // A call that is wrong since another one was denied is not what kept it from its work.
+        let denied = ran(failed.clone(), &[("map_create", 1), ("prog_load", 22)]);
+        assert_eq!(program(&denied, root()), "denied EPERM by map_create");
+        assert_eq!(program(&ran(failed.clone(), &[("prog_load", 22)]), root()), "denied EINVAL by prog_load");
+        // What root is refused as well is no denial.
+        let elsewhere = ran(failed.clone(), &[("obj_get", 2)]);
+        insta::assert_snapshot!(program(&elsewhere, root()), @"not made: the program exited with 255, although the kernel denied none of its calls");
+        assert_eq!(program(&elsewhere, elsewhere.clone()), "malformed ENOENT by obj_get");
+        let silent = ran(ExecEnd::OutOfTime, &[]);
+        insta::assert_snapshot!(program(&silent, silent.clone()), @"not made: the program did not end in time, with every permission as well, and the kernel refused none of its calls");
     }
 }

@@ -156,7 +156,7 @@ fn reached_the_kernel(call: &Call, answer: &Answer) -> bool {
         && match answer {
             Answer::Ok { .. } | Answer::Helpers(_) => true,
             Answer::Err { errno, step } => !BEFORE.map(Errno::from_raw).contains(errno) && of_bpf(step),
-            Answer::Object(object) => !object.steps.is_empty(),
+            Answer::Object(_) | Answer::Exec(_) => answer.calls().is_some_and(|calls| !calls.steps.is_empty()),
             Answer::NotMade { .. } => false,
         }
 }

@@ -3,7 +3,7 @@
 use harness_protocol::outcome::{Feature, MOST_STEPS, ObjectAnswer, ObjectStep, Purpose};
 
 /// Adds a call; a repetition of the previous call with the same answer is counted.
-pub(super) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
+pub(crate) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
     if let Some(last) = answer.steps.last_mut()
         && (ObjectStep { times: 1, ..last.clone() }) == step
     {

@@ -7,8 +7,8 @@ use std::ptr::NonNull;
 use harness_protocol::outcome::ObjectFailure;
 use libbpf_sys as sys;
 
-use super::recorder::{self, Attached, text};
-use crate::error::last_errno;
+use super::recorder::{self, Attached};
+use crate::{bpf::names::text, error::last_errno};
 
 /// Attaches every program and structure that libbpf attaches by itself, one after the other, and detaches each at once:
 /// an attached one could act on the calls that follow.

@@ -6,22 +6,20 @@
 
 #![allow(unsafe_code)]
 
-mod names;
-
 use std::{
     cell::RefCell,
-    ffi::{CStr, c_char, c_int, c_long, c_void},
+    ffi::{c_int, c_long, c_void},
     ptr,
 };
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Feature, LONGEST_NAME, ObjectAnswer, ObjectStep, Purpose},
+    outcome::{Feature, ObjectAnswer, ObjectStep, Purpose},
 };
 use libbpf_sys as sys;
 
 use super::answer;
-use names::{command_name, feature_name};
+use crate::bpf::names::{attach_type, command_name, feature_name, map_type, prog_type, text};
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -217,9 +215,8 @@ impl Recorder {
         let Attaching { name, what, .. } = self.attaching.as_ref().filter(|_| self.probing.is_none())?;
         match cmd {
             sys::BPF_LINK_CREATE => {
-                // SAFETY: the command determines the member of the union; any number may be looked up, and the result
-                // is a static string or null.
-                let kind = unsafe { text(sys::libbpf_bpf_attach_type_str(attr.link_create.attach_type)) };
+                // SAFETY: the command determines the member of the union.
+                let kind = attach_type(unsafe { attr.link_create.attach_type });
                 Some(format!("{kind} {name}"))
             }
             sys::BPF_RAW_TRACEPOINT_OPEN => Some(name.clone()),
@@ -239,8 +236,7 @@ impl Recorder {
     }
 
     fn map_create(&mut self, attr: &sys::bpf_attr__bindgen_ty_1, made: bool) -> (String, bool, bool) {
-        // SAFETY: any number may be looked up; the result is a static string or null.
-        let kind = unsafe { text(sys::libbpf_bpf_map_type_str(attr.map_type)) };
+        let kind = map_type(attr.map_type);
         let token = attr.map_flags & TOKEN != 0;
         if self.probing.is_some() {
             return (kind, token, false);
@@ -251,8 +247,7 @@ impl Recorder {
     }
 
     fn prog_load(&self, attr: &sys::bpf_attr__bindgen_ty_4) -> (String, bool, bool) {
-        // SAFETY: any number may be looked up; the result is a static string or null.
-        let kind = unsafe { text(sys::libbpf_bpf_prog_type_str(attr.prog_type)) };
+        let kind = prog_type(attr.prog_type);
         let token = attr.prog_flags & TOKEN != 0;
         match self.recorded.program_with(attr.insns).filter(|_| self.probing.is_none()) {
             None => (kind, token, false),
@@ -312,22 +307,6 @@ impl RecordedObject {
 }
 
 const TOKEN: u32 = sys::BPF_F_TOKEN_FD;
-
-/// Copies a C string, up to [`LONGEST_NAME`] characters; `?` stands for a null pointer, and for each character that is
-/// not plain.
-///
-/// # Safety
-/// `string` must be null or point at a string that ends with a zero byte.
-pub(super) unsafe fn text(string: *const c_char) -> String {
-    if string.is_null() {
-        return "?".to_owned();
-    }
-    // SAFETY: by the contract.
-    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes().iter().take(LONGEST_NAME);
-    bytes
-        .map(|byte| if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\') { char::from(*byte) } else { '?' })
-        .collect()
-}
 
 #[cfg(test)]
 mod tests;

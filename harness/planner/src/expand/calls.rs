@@ -3,6 +3,7 @@
 mod attach;
 mod attack;
 mod elements;
+mod exec;
 mod load;
 mod load_object;
 mod mounts;
@@ -71,6 +72,7 @@ pub(crate) fn make(
         Attempt::LinkDetach(op) => context.link_detach(op, current),
         Attempt::IterCreate(op) => context.iter_create(op, current),
         Attempt::Object(op) => context.load_object(op, current),
+        Attempt::Exec(op) => context.exec(op, current),
         Attempt::HelperSurvey(op) => context.helper_survey(op, current),
         Attempt::Verify(op) => context.verify(op, current),
         Attempt::Remount(op) => context.remount(op, current),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     mount_option::MountOption,
     plan::{
-        Actor, Attack, GlobalEffect, HelperSurvey, ObjectLoad, Reload, Signature, Verify,
+        Actor, Attack, Exec, GlobalEffect, HelperSurvey, ObjectLoad, Reload, Signature, Verify,
         saved_objects::{SavedObjects, saved_objects},
         target::LinkTarget,
         token_command::TokenCommand,
@@ -362,6 +362,8 @@ calls! {
     } => "link_create", objects(prog, target), global_effect(target.global_effect());
     /// Loads a BPF object with libbpf in a process of its own.
     Object(load: ObjectLoad) => "object", global_effect(load.attach.then_some(GlobalEffect::Tracing));
+    /// Runs a program of the guest's file system with its calls recorded.
+    Exec(exec: Exec) => "exec", global_effect(Some(GlobalEffect::Program));
     /// A `BPF_PROG_LOAD` for each of several helpers, to find which of them the verifier grants.
     HelperSurvey(survey: HelperSurvey) => "helper_survey", objects(survey), token(ProgLoad), global_effect(None);
     /// `BPF_PROG_LOAD` of given instructions, with the verifier's message.

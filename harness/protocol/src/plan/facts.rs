@@ -2,7 +2,7 @@
 
 use crate::plan::{
     Attack, AttackTarget, Call, HelperSurvey, KernelMember, KernelType, LinkTarget, LsmHook, MapTypes, PartOffset,
-    PerfEventSource, ProgTarget, Verify,
+    PerfEventSource, PlacedFile, ProgTarget, Verify,
 };
 
 impl Call {
@@ -82,7 +82,24 @@ impl Call {
 
     /// Returns whether it leaves something that no descriptor holds: a pin, or a program that stays attached.
     pub const fn leaves_something(&self) -> bool {
-        matches!(self, Self::ObjPin { stays: true, .. } | Self::ProgAttach { stays: true, .. })
+        matches!(self, Self::ObjPin { stays: true, .. } | Self::ProgAttach { stays: true, .. } | Self::Exec(_))
+    }
+
+    /// Returns whether a denial gets no search for its cause.
+    pub const fn is_unexplained(&self) -> bool {
+        match self {
+            Self::Object(load) => load.unexplained,
+            Self::Exec(exec) => exec.unexplained,
+            _ => false,
+        }
+    }
+
+    /// Returns the files that are put into the guest's file system for it.
+    pub fn placed(&self) -> &[PlacedFile] {
+        match self {
+            Self::Exec(exec) => &exec.files,
+            _ => &[],
+        }
     }
 }
 

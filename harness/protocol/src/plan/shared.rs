@@ -23,6 +23,8 @@ pub enum GlobalEffect {
     Hardware,
     /// It starts services.
     Units,
+    /// It runs a program that may do anything.
+    Program,
 }
 
 impl GlobalEffect {
@@ -38,6 +40,7 @@ impl GlobalEffect {
             Self::Statistics => "makes the kernel measure all BPF programs",
             Self::Hardware => "uses a device of the machine",
             Self::Units => "starts systemd units",
+            Self::Program => "runs a program, which may do anything",
         }
     }
 }
@@ -90,7 +93,9 @@ impl LinkTarget {
 mod tests {
     use super::*;
     use crate::plan::Call;
-    use crate::plan::{Actor, Attempt, Case, Guard, Lockdown, LsmHook, ObjectLoad, PerfEventSource, Sabotage, Token};
+    use crate::plan::{
+        Actor, Attempt, Case, Exec, Guard, Lockdown, LsmHook, ObjectLoad, PerfEventSource, Sabotage, Token,
+    };
 
     fn of(calls: Vec<Call>) -> Scenario {
         let attempts = calls.into_iter().map(|call| Attempt::new(Actor::Host, Token::None, call)).collect();
@@ -130,6 +135,7 @@ mod tests {
             (vec![Call::RawTracepointOpen { prog: "p".into(), name: None }], GlobalEffect::Tracing),
             (vec![Call::Object(ObjectLoad { attach: true, ..Default::default() })], GlobalEffect::Tracing),
             (vec![Call::EnableStats], GlobalEffect::Statistics),
+            (vec![Call::Exec(Exec::default())], GlobalEffect::Program),
             (vec![Call::SysctlWrite { name: "a".into(), value: None }], GlobalEffect::Settings),
             (vec![Call::Sabotage(Sabotage::Panic)], GlobalEffect::Machine),
         ];
@@ -168,6 +174,7 @@ mod tests {
             GlobalEffect::Statistics,
             GlobalEffect::Hardware,
             GlobalEffect::Units,
+            GlobalEffect::Program,
         ];
         insta::assert_snapshot!(effects.map(|effect| format!("it {}", effect.as_str())).join("\n"), @r"
         it needs a VM of its own
@@ -179,6 +186,7 @@ mod tests {
         it makes the kernel measure all BPF programs
         it uses a device of the machine
         it starts systemd units
+        it runs a program, which may do anything
         ");
     }
 }

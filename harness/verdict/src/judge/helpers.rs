@@ -44,7 +44,8 @@ pub(super) fn describe(
                 }
                 // The guest treats a denied survey as one that found nothing.
                 (Call::HelperSurvey(_), Answer::Err { .. } | Answer::NotMade { .. }) => HelperIds::default(),
-                (Call::HelperSurvey(_), Answer::Ok { .. } | Answer::Object(_)) | (_, Answer::Helpers(_)) => {
+                (Call::HelperSurvey(_), Answer::Ok { .. } | Answer::Object(_) | Answer::Exec(_))
+                | (_, Answer::Helpers(_)) => {
                     return Err(Fault::Record(format!("the answer to `{}` belongs to another operation", row.text)));
                 }
                 _ => continue,

@@ -45,7 +45,7 @@ impl ExpandContext<'_, '_> {
         Some(ExpandedCall { label: label(&load), call: Call::Object(load), missing: None, result: None })
     }
 
-    fn object_file(&mut self, file: &str, key_path: &KeyPath) -> Option<String> {
+    pub(super) fn object_file(&mut self, file: &str, key_path: &KeyPath) -> Option<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(plain);
         let prebuilt = file.ends_with(PREBUILT);

@@ -1,0 +1,400 @@
+//! The tracer: follows a program and all its descendants from one recorded call to the next.
+
+#![allow(unsafe_code)]
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use harness_protocol::{
+    errno::Errno,
+    outcome::{ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT, ObjectAnswer},
+    plan::{Exec, TokenCommand},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    pipe::PipeFlags,
+    process::{Pid, WaitOptions},
+};
+
+use super::{
+    call::{self, ATTR, BpfCall},
+    program::{self, TOKEN, X32},
+    tracee::{Registers, Tracee},
+};
+use crate::{
+    context::Loader,
+    error::{During, SysError, last_errno},
+    object::add_step,
+    process::{self, Fork},
+};
+
+/// The token to hand over.
+#[derive(Debug)]
+pub(super) enum Handed {
+    /// None: the program is left alone.
+    Nothing,
+    /// This one.
+    Token(OwnedFd),
+    /// None, since the kernel refused to make it.
+    Refused(Errno),
+}
+
+/// A call that has begun.
+struct Begun {
+    what: BegunCall,
+    /// The registers before a token was added, and where the attributes are since.
+    moved: Option<(Registers, u64)>,
+}
+
+enum BegunCall {
+    Bpf(Box<BpfCall>),
+    Event,
+}
+
+/// The state of a trace.
+struct Trace<'a> {
+    exec: &'a Exec,
+    main: Pid,
+    token: bool,
+    begun: BTreeMap<i32, Begun>,
+    answer: ObjectAnswer,
+    asked: Vec<harness_protocol::outcome::Asked>,
+    injected: u32,
+    output: Output,
+    /// Whether the program itself, and not only our own child, has begun.
+    executed: bool,
+}
+
+/// What the program wrote: all of it is searched, the end of it is kept.
+#[derive(Default)]
+struct Output {
+    kept: Vec<u8>,
+}
+
+/// Runs a program and returns what it did, or why it could not be run.
+pub(super) fn trace(
+    exec: &Exec,
+    loader: Loader,
+    handed: Handed,
+    keep: BorrowedFd<'_>,
+) -> Result<Result<ExecAnswer, String>, SysError> {
+    let deadline = Instant::now() + Duration::from_millis(exec.limit_ms);
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "pipe")?;
+    rustix::io::ioctl_fionbio(&reader, true).during(|| "ioctl FIONBIO")?;
+    let children = children()?;
+    let token = match &handed {
+        Handed::Token(token) => Some(token),
+        Handed::Nothing | Handed::Refused(_) => None,
+    };
+    let main = match process::fork()? {
+        Fork::Child => {
+            let _ = keep;
+            let why = program::execute(exec, loader, token, &writer);
+            let _ = rustix::io::write(&writer, why.as_bytes());
+            process::leave(NOT_RUN)
+        }
+        Fork::Parent(main) => main,
+    };
+    drop(writer);
+    let mut trace = Trace {
+        exec,
+        main,
+        token: token.is_some(),
+        begun: BTreeMap::new(),
+        answer: ObjectAnswer::default(),
+        asked: Vec::new(),
+        injected: 0,
+        output: Output::default(),
+        executed: false,
+    };
+    if let Handed::Refused(errno) = handed {
+        add_step(&mut trace.answer, call::no_token(errno));
+    }
+    let stopped = rustix::process::waitpid(Some(main), WaitOptions::UNTRACED).during(|| "waitpid")?;
+    if stopped.is_none_or(|(_, status)| !status.stopped()) {
+        trace.read_output(&reader);
+        return Ok(Err(trace.output.text()));
+    }
+    Tracee(main).set_options()?;
+    Tracee(main).go_on(0);
+    let end = trace.follow(&children, &reader, deadline)?;
+    trace.read_output(&reader);
+    let output = trace.output.text();
+    Ok(match end {
+        Some(_) | None if !trace.executed => {
+            Err(if output.is_empty() { "it ended at once".to_owned() } else { output })
+        }
+        end => Ok(ExecAnswer {
+            end: end.unwrap_or(ExecEnd::OutOfTime),
+            calls: trace.answer,
+            injected: trace.injected,
+            asked: trace.asked,
+            output,
+        }),
+    })
+}
+
+/// The exit code of a child that did not execute the program.
+const NOT_RUN: i32 = 127;
+
+/// Blocks SIGCHLD and returns a descriptor that can be read whenever a child stops or ends (`signalfd(2)`).
+fn children() -> Result<OwnedFd, SysError> {
+    // SAFETY: the set is initialized before it is used, and the calls only read it.
+    let fd = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd < 0 {
+        return Err(last_errno()).during(|| "signalfd");
+    }
+    // SAFETY: the kernel just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+impl Trace<'_> {
+    /// Follows until the program ends, prints what is waited for, or is out of time, which is `None`.
+    fn follow(&mut self, children: &OwnedFd, reader: &OwnedFd, deadline: Instant) -> Result<Option<ExecEnd>, SysError> {
+        loop {
+            if let Some(end) = self.handle_stops()? {
+                return Ok(Some(end));
+            }
+            let open = self.read_output(reader);
+            if self.output.has(self.exec.until.as_deref()) {
+                return Ok(Some(ExecEnd::Printed));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let mut fds = vec![PollFd::new(children, PollFlags::IN)];
+            if open {
+                fds.push(PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN));
+            }
+            poll(&mut fds, Some(&timeout)).during(|| "poll")?;
+            let mut signals = [0_u8; 1024];
+            while rustix::io::read(children, &mut signals).is_ok_and(|read| read > 0) {}
+        }
+    }
+
+    /// Handles every stop that has happened; returns how the program ended, if it did.
+    fn handle_stops(&mut self) -> Result<Option<ExecEnd>, SysError> {
+        // `__WALL`: threads as well (`waitpid(2)`); `rustix` has no name for it.
+        let options = WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned()) | WaitOptions::NOHANG;
+        loop {
+            let (pid, status) = match rustix::process::wait(options) {
+                Ok(Some(stop)) => stop,
+                Ok(None) => return Ok(None),
+                // No tracee is left, and the program's end was seen before.
+                Err(_) => return Ok(None),
+            };
+            if let (true, Some(code)) = (pid == self.main, status.exit_status()) {
+                return Ok(Some(ExecEnd::Exited(code)));
+            }
+            if let (true, Some(signal)) = (pid == self.main, status.terminating_signal()) {
+                return Ok(Some(ExecEnd::Killed(signal)));
+            }
+            if !status.stopped() {
+                self.begun.remove(&pid.as_raw_nonzero().get());
+                continue;
+            }
+            let raw = status.as_raw();
+            let (signal, event) = ((raw >> 8) & 0xff, raw >> 16);
+            self.handle_stop(Tracee(pid), signal, event)?;
+        }
+    }
+
+    fn handle_stop(&mut self, tracee: Tracee, signal: i32, event: i32) -> Result<(), SysError> {
+        const SYSTEM_CALL: i32 = libc::SIGTRAP | 0x80;
+        match (event, signal) {
+            (libc::PTRACE_EVENT_SECCOMP, _) => {
+                // A thread that was killed meanwhile can be asked nothing; its end is the next that is heard of it.
+                match self.begin(tracee) {
+                    Ok(true) => tracee.finish_call(),
+                    Ok(false) => {
+                        return Err(Errno::from_raw(libc::ENOEXEC)).during(|| "a program of another architecture");
+                    }
+                    Err(SysError { errno, .. }) if errno == Errno::from_raw(libc::ESRCH) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            (0, SYSTEM_CALL) => {
+                match self.end(tracee) {
+                    Err(SysError { errno, .. }) if errno == Errno::from_raw(libc::ESRCH) => {}
+                    other => other?,
+                }
+                tracee.go_on(0);
+            }
+            (libc::PTRACE_EVENT_EXEC, _) => {
+                self.executed = true;
+                tracee.go_on(0);
+            }
+            // New threads and processes begin with a stop of their own.
+            (0, libc::SIGSTOP) => tracee.go_on(0),
+            (0, signal) => tracee.go_on(signal),
+            _ => tracee.go_on(0),
+        }
+        Ok(())
+    }
+
+    /// Notes a call that begins, and adds a token to it. Returns whether it is one of this architecture.
+    fn begin(&mut self, tracee: Tracee) -> Result<bool, SysError> {
+        let registers = tracee.registers()?;
+        let number = registers.orig_rax as u32;
+        let of_x86_64 = registers.cs == USER_CODE_64 && number & X32 == 0;
+        if !of_x86_64 {
+            return Ok(false);
+        }
+        let thread = tracee.0.as_raw_nonzero().get();
+        if i64::from(number) == libc::SYS_perf_event_open {
+            self.begun.insert(thread, Begun { what: BegunCall::Event, moved: None });
+            return Ok(true);
+        }
+        let size = (registers.rdx as u32 as usize).min(ATTR);
+        let call = BpfCall::new(registers.rdi, &tracee.read(registers.rsi, size));
+        let moved = match self.to_hand_over(&call) {
+            Some(command) => Some(add_token(tracee, &registers, &call, command, size)?),
+            None => None,
+        };
+        self.injected += u32::from(moved.is_some());
+        self.begun.insert(thread, Begun { what: BegunCall::Bpf(Box::new(call)), moved });
+        Ok(true)
+    }
+
+    /// Returns the command of a call for which a token is handed over.
+    fn to_hand_over(&self, call: &BpfCall) -> Option<TokenCommand> {
+        let command = call.token_command().filter(|command| self.exec.commands.contains(command))?;
+        (self.token && !call.has_token()).then_some(command)
+    }
+
+    /// Notes the answer to a call, and undoes what was done to add a token.
+    fn end(&mut self, tracee: Tracee) -> Result<(), SysError> {
+        let Some(Begun { what, moved }) = self.begun.remove(&tracee.0.as_raw_nonzero().get()) else { return Ok(()) };
+        let registers = tracee.registers()?;
+        let result = registers.rax.cast_signed();
+        let errno = i32::try_from(-result).ok().filter(|errno| (1..4096).contains(errno)).map(Errno::from_raw);
+        if let Some((before, at)) = &moved {
+            if let BegunCall::Bpf(call) = &what {
+                give_back(tracee, before, *at, call)?;
+            }
+            tracee.set_registers(&Registers { rsi: before.rsi, rdx: before.rdx, ..registers })?;
+        }
+        match what {
+            BegunCall::Event => add_step(&mut self.answer, call::event(errno)),
+            BegunCall::Bpf(call) => {
+                let token = moved.is_some() || call.has_token();
+                if let Some(asked) = call.asked()
+                    && self.asked.len() < MOST_ASKED
+                    && !self.asked.contains(&asked)
+                {
+                    self.asked.push(asked);
+                }
+                add_step(&mut self.answer, call.step(token, errno));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is; returns whether more may come.
+    fn read_output(&mut self, reader: &OwnedFd) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            match rustix::io::read(reader, &mut bytes) {
+                Ok(0) => return false,
+                Ok(read) => {
+                    self.output.add(&bytes[..read]);
+                    if self.output.has(self.exec.until.as_deref()) {
+                        return true;
+                    }
+                }
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+/// The code segment of 64-bit programs (`__USER_CS`, `arch/x86/include/asm/segment.h`).
+const USER_CODE_64: u64 = 0x33;
+
+/// The bytes below the stack pointer that a function may use without moving it (the System V ABI's red zone).
+const RED_ZONE: u64 = 128;
+
+/// Passes a copy of the attributes with the token, below what the thread uses of its stack.
+fn add_token(
+    tracee: Tracee,
+    registers: &Registers,
+    call: &BpfCall,
+    command: TokenCommand,
+    size: usize,
+) -> Result<(Registers, u64), SysError> {
+    let mut with = call.clone();
+    let size = size.max(with.add_token(command, TOKEN));
+    let at = (registers.rsp - RED_ZONE - ATTR as u64) & !15;
+    tracee.write(at, &with.attr)?;
+    tracee.set_registers(&Registers { rsi: at, rdx: size as u64, ..*registers })?;
+    Ok((*registers, at))
+}
+
+/// Copies what the kernel wrote into the attributes back to where the program has them: the length of a log.
+fn give_back(tracee: Tracee, before: &Registers, at: u64, call: &BpfCall) -> Result<(), SysError> {
+    // `log_true_size` and `btf_log_true_size`, at the ends of words of eight bytes.
+    let word = match call.token_command() {
+        Some(TokenCommand::ProgLoad) => 136,
+        Some(TokenCommand::BtfLoad) => 24,
+        Some(TokenCommand::MapCreate | TokenCommand::BtfGetFdById) | None => return Ok(()),
+    };
+    if (before.rdx as usize) < word + 8 {
+        return Ok(());
+    }
+    tracee.write(before.rsi + word as u64, &tracee.read(at + word as u64, 8))
+}
+
+impl Output {
+    /// Twice as much as is kept in the end, so that text is found that arrives in pieces.
+    const MOST: usize = 2 * MOST_OUTPUT;
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.kept.extend(bytes);
+        let over = self.kept.len().saturating_sub(Self::MOST.max(bytes.len()));
+        self.kept.drain(..over);
+    }
+
+    fn has(&self, text: Option<&str>) -> bool {
+        text.is_some_and(|text| {
+            !text.is_empty() && self.kept.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    }
+
+    /// Returns the end of it.
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.kept[self.kept.len().saturating_sub(MOST_OUTPUT)..]).into_owned();
+        let from = text.len().saturating_sub(MOST_OUTPUT);
+        let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        text[from..].trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_found_across_pieces_and_the_end_is_kept() {
+        let mut output = Output::default();
+        output.add(b"listening ");
+        assert!(!output.has(Some("listening on")) && !output.has(None) && !output.has(Some("")));
+        output.add(b"on 80\n");
+        assert!(output.has(Some("listening on")));
+        output.add(&vec![b'x'; 3 * MOST_OUTPUT]);
+        assert!(!output.has(Some("listening on")));
+        output.add("ä".repeat(MOST_OUTPUT).as_bytes());
+        output.add(b"end\n");
+        assert!(output.text().ends_with("end") && output.text().len() <= MOST_OUTPUT);
+    }
+}
