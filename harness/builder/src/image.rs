@@ -25,7 +25,6 @@ pub use fetch::FetchError;
 use fetch::Fetched;
 pub use manifest::{BadPath, BadPattern, Boot, GuestPath, Layer, Manifest, ManifestError, Package, Pattern, Pin};
 pub use pin::{PinError, pin};
-pub(crate) use private_root::OWN;
 pub use private_root::{CopyError, GUEST_PROGRAM, PrivateRoot, SHELL_ARGUMENT};
 
 use crate::{

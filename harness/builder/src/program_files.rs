@@ -9,7 +9,6 @@ mod elf;
 mod error;
 mod linker_cache;
 mod path;
-mod place;
 mod script;
 mod search;
 
@@ -25,7 +24,6 @@ use walkdir::WalkDir;
 use elf::Headers;
 pub use error::ProgramFilesError;
 use error::reading;
-pub use place::{PlaceError, place};
 use script::Start;
 use search::{Linker, Requester, Wanted};
 
@@ -38,7 +36,7 @@ pub const MOST: usize = 20_000;
 /// The most scripts whose interpreter is a script again; the kernel gives up at the same depth (`bprm->interp_flags`, fs/exec.c).
 const DEEPEST: usize = 5;
 /// The folders that a guest mounts anew, so that a file below them would not be seen (`harness/init`, `init`).
-const MOUNTED: [&str; 6] = ["/dev", "/mnt", "/proc", "/run", "/sys", "/tmp"];
+const MOUNTED: [&str; 4] = ["/dev", "/mnt", "/proc", "/sys"];
 
 /// Something that a guest gets at the path that it has on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! `caps`: computes the least delegation that BPF objects need.
 
 pub(crate) mod page;
+mod program;
+pub(crate) mod program_page;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
@@ -36,6 +38,7 @@ An OBJECT is a BPF object file, as clang writes it, or a program with embedded o
 (skeletons). A model of its loader and of the kernels' permission checks computes what it needs:
 libbpf 1.7, unless --loader names another or the program has one built in.
 With --prove, VMs load it with the result, and again without each single element of it.
+With --exec, VMs run a program of any kind, and what it needs is found by running it with less.
 
 Examples:
   {program} caps my.bpf.o
@@ -45,14 +48,16 @@ Examples:
   {program} caps my.bpf.o --loader cilium-ebpf
   {program} caps my.bpf.o --set events.max_entries=65536 --prove
   {program} caps *.bpf.o --prove --kernel 6.12 7.3
+  {program} caps --exec -- bpftool prog load my.bpf.o /sys/fs/bpf/my
+  {program} caps --exec --until 'listening' --kernel 7.3 -- ./my-agent --verbose
   {program} caps --table                    write docs/caps.md; takes long
 
-Exit codes: 0 computed, and proved if requested; 1 no delegation makes the objects load on a kernel;
+Exit codes: 0 computed, and proved if requested; 1 no delegation makes it work on a kernel;
 2 wrong usage or a bad file; 3 a kernel and the model disagree, or the harness, QEMU or a build
 failed.")]
 pub struct Args {
     /// BPF objects, or programs with embedded ones; the result is for all of them together
-    #[arg(value_name = "OBJECT", required_unless_present_any = ["table", "object", "kernel"], value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "OBJECT", required_unless_present_any = ["table", "object", "kernel", "exec"], value_hint = ValueHint::FilePath)]
     objects: Vec<PathBuf>,
 
     /// The same, as `validate` has it
@@ -78,6 +83,9 @@ pub struct Args {
     /// Prove what objects of Debian's packages need, and write docs/caps.md
     #[arg(long, conflicts_with_all = ["objects", "object", "format", "prove", "set", "loader"])]
     table: bool,
+
+    #[command(flatten)]
+    program: program::ExecOptions,
 
     #[command(flatten)]
     proving: Proving,
@@ -115,6 +123,9 @@ impl ValueEnum for Format {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let (names, after) = order::after_kernels(&args.kernel, context);
+    if args.program.exec {
+        return run_program(args, &names, context);
+    }
     let paths = [args.objects.clone(), args.object.clone(), after].concat();
     if paths.is_empty() && !args.table {
         return Err(Wrong::input(anyhow!("no OBJECT to compute for; `{NAME} caps --help` shows how to name one")));
@@ -156,6 +167,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         eprintln!("error: {never}; `--format human` shows why");
     }
     Ok(exit_code(&computed))
+}
+
+/// Runs a program in VMs and prints what it needs.
+fn run_program(args: &Args, names: &[String], context: &Context) -> Result<ExitCode> {
+    if args.format == Format::GuardPolicy {
+        return Err(Wrong::input(anyhow!("a policy of the guard is made of objects, and --exec runs a program")));
+    }
+    let vocabularies = known_kernels::vocabularies(context)?;
+    let kernels = known_kernels::facts(names, context, &vocabularies)?;
+    let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
+    let resources = args.proving.resources(context.project()?.clone(), progress)?;
+    let found = program::find(&args.program, &args.proving, &resources, &kernels)?;
+    let known = vocabularies.known_names();
+    let names = configurations::names(&known);
+    let text = |target| found.grant().map(|grant| pasted(target, &grant, &names));
+    print(&match args.format {
+        Format::Pasted(target) => text(target).unwrap_or_default(),
+        Format::Json => program_page::json(&found)? + "\n",
+        Format::Human | Format::GuardPolicy => program_page::human(&found, text(WritableFrontend::SYSTEMD).as_deref()),
+    })?;
+    Ok(found.exit_code())
 }
 
 /// Prints a policy of the guard with the profile that the objects need on all of the kernels.

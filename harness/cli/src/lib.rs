@@ -89,9 +89,10 @@ impl Verb {
 
 /// Returns the JSON Schemas of the documents that verbs print, and of the project file, each with the name of its file in `docs/`, without
 /// `.schema.json`. Others are beside what makes the documents.
-pub fn schemas() -> [(&'static str, Schema); 5] {
+pub fn schemas() -> [(&'static str, Schema); 6] {
     [
         ("caps", schema_for!(caps::page::Document)),
+        ("caps-exec", schema_for!(caps::program_page::Document)),
         ("convert", schema_for!(convert::Document)),
         ("list", schema_for!(documents::List)),
         ("scenarios", schema_for!(list::Document)),

@@ -38,6 +38,11 @@ impl Proving {
         Ok(Resources::open(project, freshness, progress)?)
     }
 
+    /// Returns whether an image is named.
+    pub(crate) const fn has_image(&self) -> bool {
+        self.image.is_some()
+    }
+
     /// Returns the named image, or the default for everything but units.
     pub(crate) fn image(&self) -> ImageName {
         self.image.clone().unwrap_or_else(|| "minimal".parse().expect("it is a name"))

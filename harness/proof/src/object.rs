@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Answer, AttemptFact, Feature, ObjectAnswer, ObjectStep, Purpose, ScenarioOutcome},
+    outcome::{Answer, AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose, ScenarioOutcome},
 };
 use harness_scenario::expanded::Expanded;
 use harness_uapi::vocabulary::Vocabulary;
@@ -97,12 +97,14 @@ impl ObjectProof {
         }
     }
 
-    /// Returns the last denied call for the object itself, or else the last denied call.
+    /// Returns the last denied call for the object itself, or else the last denied call; one that was denied for a permission is
+    /// preferred.
     fn decisive(&self) -> Option<&ProvedCall> {
         let denied = |proved: &&ProvedCall| matches!(proved.result, StepResult::Denied(_));
         let own = |proved: &&ProvedCall| matches!(proved.call.purpose, Purpose::Object | Purpose::Attachment);
+        let permission = |proved: &&ProvedCall| proved.call.errno.is_some_and(object::is_of_permission);
         let all = || self.calls.iter().rev().filter(denied);
-        all().find(own).or_else(|| all().next())
+        all().filter(own).find(permission).or_else(|| all().find(own)).or_else(|| all().next())
     }
 }
 
@@ -127,6 +129,7 @@ pub fn read_objects(
 fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectProof {
     let (omitted, not_made) = match &fact.answer {
         Answer::Object(object) => (object.omitted, not_made(object, fact)),
+        Answer::Exec(exec) => (exec.calls.omitted, kept_from(&exec.calls, &fact.container)),
         _ => (0, Vec::new()),
     };
     let calls = object::calls(fact).into_iter();
@@ -147,6 +150,17 @@ fn not_made(object: &ObjectAnswer, fact: &AttemptFact) -> Vec<String> {
     best.difference(&made).cloned().collect()
 }
 
+/// Returns the calls that the kernel refused to a program here, but not in the container with every permission. What is
+/// refused there as well no token covers.
+fn kept_from(calls: &ObjectAnswer, container: &Control) -> Vec<String> {
+    let Control::Made(Answer::Exec(control)) = container else { return Vec::new() };
+    let same = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
+    let made = |step: &&ObjectStep| control.calls.steps.iter().any(|other| same(other, step) && other.errno.is_none());
+    let refused: BTreeSet<String> =
+        calls.steps.iter().filter(|step| step.errno.is_some()).filter(made).map(object::text).collect();
+    refused.into_iter().collect()
+}
+
 /// Returns the maps and programs that were created, whatever features were lost.
 fn own(object: &ObjectAnswer) -> BTreeSet<String> {
     let made = object.steps.iter().filter(|step| step.purpose == Purpose::Object && step.errno.is_none());
@@ -159,7 +173,6 @@ fn own(object: &ObjectAnswer) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_protocol::outcome::Control;
     use harness_verdict::verdict::Refusal;
 
     fn step(cmd: &str, about: &str, errno: Option<Errno>) -> ObjectStep {

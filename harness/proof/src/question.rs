@@ -5,7 +5,7 @@ use harness_protocol::{
     mount_option::MountOption,
     name::{ContainerName, ScenarioName},
     outcome::{Answer, ScenarioEnd, ScenarioOutcome, UnitFact},
-    plan::{self, Actor, Attempt, BpffsFd, Call, Container, ObjectLoad, Token},
+    plan::{self, Actor, Attempt, BpffsFd, Call, Container, Exec, ObjectLoad, Token},
 };
 use harness_scenario::{
     expanded::{Expanded, ExpandedAttempt, ExpandedCase},
@@ -56,17 +56,28 @@ pub fn token(name: ScenarioName, place: &TrialSite, vocabulary: &Vocabulary) -> 
     expanded(name, vec![container], vec![(Attempt::new(actor, Token::None, call), described)], BASE_MS + time_of(place))
 }
 
-/// Asks whether each of several containers can load an object. They share the controls, since the load is the same.
+/// Asks whether each of several containers can load an object.
 pub fn object(name: ScenarioName, places: &[TrialSite], load: &ObjectLoad, vocabulary: &Vocabulary) -> Expanded {
+    same(name, places, &Call::Object(load.clone()), LOAD_MS, vocabulary)
+}
+
+/// Asks whether a program does its work in each of several containers.
+pub fn exec(name: ScenarioName, places: &[TrialSite], exec: &Exec, vocabulary: &Vocabulary) -> Expanded {
+    // The guest ends a program that takes longer, and needs some time for that.
+    same(name, places, &Call::Exec(exec.clone()), exec.limit_ms + LOAD_MS, vocabulary)
+}
+
+/// Asks how each of several containers makes a call. They share the controls, since the call is the same.
+fn same(name: ScenarioName, places: &[TrialSite], call: &Call, each_ms: u64, vocabulary: &Vocabulary) -> Expanded {
     let containers: Vec<Container> = (0..).zip(places).map(|(at, place)| container(at, place, vocabulary)).collect();
     let attempt = |(at, container): (usize, &Container)| {
         let actor = Actor::Container(container.name.clone());
-        let attempt = Attempt::new(actor, Token::None, Call::Object(load.clone()));
-        let described = described("object", container.name.as_str(), None);
+        let attempt = Attempt::new(actor, Token::None, call.clone());
+        let described = described(call.op(), container.name.as_str(), None);
         (Attempt { controls_of: (at > 0).then_some(0), ..attempt }, described)
     };
     let attempts: Vec<_> = containers.iter().enumerate().map(attempt).collect();
-    let deadline = BASE_MS + LOAD_MS * (attempts.len() as u64 + 2) + places.iter().map(time_of).sum::<u64>();
+    let deadline = BASE_MS + each_ms * (attempts.len() as u64 + 2) + places.iter().map(time_of).sum::<u64>();
     expanded(name, containers, attempts, deadline)
 }
 

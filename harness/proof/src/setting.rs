@@ -9,7 +9,10 @@ use harness_protocol::{
     mount_option::MountOption,
     plan::{Namespace, Restrictions, Unit},
 };
-use harness_uapi::{capability, permission::Grant};
+use harness_uapi::{
+    capability,
+    permission::{Capability, Grant},
+};
 
 /// Where a trial takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,19 @@ impl Default for TrialSetting {
 }
 
 impl TrialSetting {
+    /// Returns a container for a program: of the capabilities that the kernel's checks of BPF ask for it has those of the
+    /// grant, and all others, since a program may need them for something else. It has a network of its own.
+    pub fn of_program(grant: &Grant) -> Self {
+        let asked: BTreeSet<u32> = Capability::ALL.iter().filter_map(|one| capability::number(one.name())).collect();
+        let of_grant = Self::of(grant);
+        let others = capability::all().into_iter().filter(|number| !asked.contains(number));
+        Self {
+            capabilities: of_grant.capabilities.iter().copied().chain(others).collect(),
+            namespaces: [Namespace::Net].into(),
+            ..of_grant
+        }
+    }
+
     /// Returns a container that is given this grant and nothing else.
     pub fn of(grant: &Grant) -> Self {
         let numbers = grant.capabilities.iter().filter_map(|one| capability::number(one.name()));

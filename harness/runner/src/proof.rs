@@ -10,7 +10,7 @@
 //! # use harness_builder::{progress::Progress, project::Project};
 //! # use harness_runner::{resources::Resources, store::Freshness};
 //! use harness_proof::{minimizer::Reduction, setting::TrialSetting};
-//! use harness_runner::proof::{self, Criterion, Object, ReductionInput, Task, Trial};
+//! use harness_runner::proof::{self, Criterion, Object, ReductionInput, Subject, Task, Trial};
 //!
 //! # let resources = Resources::open(Project::find()?, Freshness::Any, Progress::silent())?;
 //! let testbed = resources.build(&"6.12".parse()?, &"minimal".parse()?)?;
@@ -22,7 +22,7 @@
 //! }
 //!
 //! # let grant = Default::default();
-//! let input = ReductionInput { name: "mine".into(), objects: vec![object], grant, criterion: Criterion::Loaded };
+//! let input = ReductionInput { name: "mine".into(), subjects: vec![Subject::Object(object, Criterion::Loaded)], grant };
 //! let task = Task { testbed: &testbed, inputs: vec![input] };
 //! if let Ok(Reduction::Minimal(minimal)) = &proof::reduce(&[task])?[0][0] {
 //!     println!("{:?}, each for {:?}", minimal.grant, minimal.needed);
@@ -34,6 +34,7 @@
 mod method;
 pub mod needs;
 mod object;
+mod program;
 mod proved;
 mod reduction;
 mod session;
@@ -46,8 +47,9 @@ use thiserror::Error;
 use crate::launch::LaunchError;
 pub use method::TrialMethod;
 pub use object::Object;
+pub use program::{Program, ProgramContent, ProgramFile, ProgramProof, Recording, prove_program};
 pub use proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Reason};
-pub use reduction::{ReductionInput, Task, reduce};
+pub use reduction::{ReductionInput, Subject, Task, reduce};
 pub use trial::{Trial, prove};
 
 /// Why nothing can be proved.

@@ -15,7 +15,7 @@ use harness_proof::{
 };
 use harness_protocol::mount_option::MountOption;
 use harness_runner::{
-    proof::{self, Criterion, Mount, Object, Proof, ReductionInput, Task, Trial},
+    proof::{self, Criterion, Mount, Object, Proof, ReductionInput, Subject, Task, Trial},
     resources::Resources,
     store::Freshness,
     vm,
@@ -167,8 +167,8 @@ fn reduced(built: &built::Built) -> Result<()> {
     let resources = resources()?;
     let testbed = resources.built(&built.kernel.name, &built.image.name)?;
     let subject = |name: &str, grant: Grant| -> Result<ReductionInput> {
-        let (objects, criterion) = (vec![object(&resources, name)?], Criterion::Loaded);
-        Ok(ReductionInput { name: name.to_owned(), objects, grant, criterion })
+        let subjects = vec![Subject::Object(object(&resources, name)?, Criterion::Loaded)];
+        Ok(ReductionInput { name: name.to_owned(), subjects, grant })
     };
     let xdp = [bit(Kind::Prog, 6), bit(Kind::Attach, 37), Element::Capability(Capability::NetAdmin)];
     let subjects = vec![

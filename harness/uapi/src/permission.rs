@@ -47,6 +47,9 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::NetAdmin, Self::SysAdmin, Self::SysBoot, Self::Perfmon, Self::Bpf];
+
     /// Its name in lower case without `CAP_`, as in scenario files.
     pub const fn name(self) -> &'static str {
         match self {

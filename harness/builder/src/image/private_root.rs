@@ -20,9 +20,6 @@ const AGENT: &str = "usr/bin/qemu-ga";
 /// The path of init, the same program, as the first process.
 const INIT: &str = "usr/bin/init";
 
-/// The files of a private root that are this project's own.
-pub(crate) const OWN: [&str; 3] = ["usr/bin/bpf-token-guest", AGENT, INIT];
-
 /// The mount options of the root.
 ///
 /// `cache=loose` lets the guest cache what it read: with `vmtest`'s `cache=mmap` it reads a program again over 9p for

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::{
     Criterion, NoProof, ProofError,
-    reduction::{self, ReductionInput, Task},
+    reduction::{self, ReductionInput, Subject, Task},
 };
 use crate::testbed::Testbed;
 
@@ -222,8 +222,9 @@ fn ask(
 }
 
 fn input(case: &Case<'_>, grant: Grant) -> Result<ReductionInput, ProofError> {
-    let objects = super::Object::all(case.objects.iter().copied())?;
-    Ok(ReductionInput { name: case.name.clone(), objects, grant, criterion: Criterion::Loaded })
+    let objects = super::Object::all(case.objects.iter().copied())?.into_iter();
+    let subjects = objects.map(|object| Subject::Object(object, Criterion::Loaded)).collect();
+    Ok(ReductionInput { name: case.name.clone(), subjects, grant })
 }
 
 fn read(found: Found, computed: &Grant, needs: &Needs) -> Proved {

@@ -74,7 +74,9 @@ pub enum Asked {
         /// The trial.
         within: String,
     },
-    /// Whether an object works with less than its input grants.
+    /// How a program runs with every permission.
+    Recorded(String),
+    /// Whether an object or program works with less than its input grants.
     Reduced {
         /// The object.
         object: String,
@@ -89,6 +91,7 @@ impl fmt::Display for Asked {
             Self::Bpffs(of) => write!(f, "the bpffs of {of}"),
             Self::Container(of) => write!(f, "the container of {of}"),
             Self::Tried { object, within } => write!(f, "{object} in {within}"),
+            Self::Recorded(of) => write!(f, "the recording of {of}"),
             Self::Reduced { object, of } => write!(f, "{object} of {of}"),
         }
     }

@@ -7,7 +7,7 @@ use harness_proof::{
     object::{self, ObjectProof},
     question,
     search::Elements,
-    setting::{self, TrialSetting},
+    setting::{TrialSetting, TrialSite},
 };
 use harness_protocol::{name::ScenarioName, plan::ObjectLoad};
 use harness_uapi::permission::Grant;
@@ -15,6 +15,7 @@ use harness_uapi::permission::Grant;
 use super::{
     ProofError,
     object::Object,
+    program::Program,
     proved::{Asked, Criterion, NoProof},
     session::{self, ProofSession},
 };
@@ -23,17 +24,52 @@ use crate::testbed::Testbed;
 /// The maximum number of containers in one scenario; they share the two controls of a load, and exist at the same time.
 const MOST_CONTAINERS: usize = 24;
 
-/// Objects, and a grant that should be sufficient for all of them.
+/// What should work, and a grant that should be sufficient for all of it.
 #[derive(Clone, Debug)]
 pub struct ReductionInput {
     /// Its name in results.
     pub name: String,
-    /// The objects.
-    pub objects: Vec<Object>,
+    /// What should work.
+    pub subjects: Vec<Subject>,
     /// The grant to start from.
     pub grant: Grant,
-    /// When an object counts as working.
-    pub criterion: Criterion,
+}
+
+/// Something that works with a grant or not.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// An object, which libbpf loads, and when it counts as working.
+    Object(Object, Criterion),
+    /// A program, which is run. It works if it ends as it should, and the kernel does all that it does for it in a
+    /// container with every permission.
+    Program(Program),
+}
+
+impl Subject {
+    /// Returns its name, as shown in results.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Object(object, _) => object.name(),
+            Self::Program(program) => program.name(),
+        }
+    }
+
+    fn put(&self, session: &ProofSession<'_>, grants: &[Elements]) -> ScenarioName {
+        let grants = grants.iter().map(|given| Grant::of(given.iter().copied()));
+        let vocabulary = session.testbed().vocabulary();
+        match self {
+            Self::Object(object, criterion) => {
+                let sites: Vec<TrialSite> = grants.map(|grant| TrialSetting::of(&grant).into()).collect();
+                let load = ObjectLoad { unexplained: true, ..session.load_of(object, *criterion) };
+                session.put(|name| question::object(name, &sites, &load, vocabulary))
+            }
+            Self::Program(program) => {
+                let sites: Vec<TrialSite> = grants.map(|grant| TrialSetting::of_program(&grant).into()).collect();
+                let exec = session.exec_of(program);
+                session.put(|name| question::exec(name, &sites, &exec, vocabulary))
+            }
+        }
+    }
 }
 
 /// The reductions for one kernel.
@@ -99,15 +135,11 @@ fn known(minimizer: Minimizer) -> Reduction {
 }
 
 fn put(session: &ProofSession<'_>, input: &ReductionInput, grants: &[Elements]) -> Round {
-    let setting = |given: &Elements| TrialSetting::of(&Grant::of(given.iter().copied()));
-    let sites: Vec<setting::TrialSite> = grants.iter().map(|given| setting(given).into()).collect();
     let mut round: Round = grants.iter().map(|given| (given.clone(), Vec::new())).collect();
-    for object in &input.objects {
-        let load = ObjectLoad { unexplained: true, ..session.load_of(object, input.criterion) };
-        let chunks = sites.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
-        for (sites, round) in chunks {
-            let vocabulary = session.testbed().vocabulary();
-            let name = session.put(|name| question::object(name, sites, &load, vocabulary));
+    for subject in &input.subjects {
+        let chunks = grants.chunks(MOST_CONTAINERS).zip(round.chunks_mut(MOST_CONTAINERS));
+        for (grants, round) in chunks {
+            let name = subject.put(session, grants);
             round.iter_mut().enumerate().for_each(|(at, (_, probes))| probes.push((name.clone(), at)));
         }
     }
@@ -122,14 +154,14 @@ fn read(session: &ProofSession<'_>, input: &ReductionInput, round: Round) -> Res
     let mut answered = Vec::new();
     for (given, probes) in round {
         let mut proofs = Vec::new();
-        for (object, (name, at)) in input.objects.iter().zip(probes) {
+        for (subject, (name, at)) in input.subjects.iter().zip(probes) {
             if !known.contains_key(&name) {
-                let reduced = Asked::Reduced { object: object.name().to_owned(), of: input.name.clone() };
+                let reduced = Asked::Reduced { object: subject.name().to_owned(), of: input.name.clone() };
                 let read =
                     session.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);
             }
-            proofs.extend(known[&name].get(at).map(|proof| (object.name().to_owned(), proof.clone())));
+            proofs.extend(known[&name].get(at).map(|proof| (subject.name().to_owned(), proof.clone())));
         }
         answered.push((given, proofs));
     }

@@ -1,12 +1,12 @@
 //! Asks questions in VMs, several kernels side by side as in a run of scenarios; the store is looked up first.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use harness_builder::{digest::Sha256, error_chain::chain};
 use harness_protocol::{
     name::ScenarioName,
     outcome::ScenarioOutcome,
-    plan::{GlobalEffect, ObjectLoad, Scenario},
+    plan::{Exec, GlobalEffect, ObjectLoad, PlacedContent, PlacedFile, Scenario, TokenCommand},
 };
 use harness_scenario::expanded::Expanded;
 use harness_verdict::judgement::Fault;
@@ -14,6 +14,7 @@ use harness_verdict::judgement::Fault;
 use super::{
     ProofError,
     object::Object,
+    program::{Program, ProgramContent, ProgramFile},
     proved::{Asked, Criterion, NoProof, Reason},
 };
 use crate::{fleet::RunRequest, session::MachineKind, testbed::Testbed};
@@ -42,6 +43,30 @@ impl<'a> ProofSession<'a> {
         let file = self.testbed.identity.objects.hold("object", object.bytes());
         let (attach, sizes) = (criterion == Criterion::Attached, object.sizes().to_vec());
         ObjectLoad { file, attach, sizes, ..ObjectLoad::default() }
+    }
+
+    /// Returns how a program is run on this kernel.
+    pub(super) fn exec_of(&self, program: &Program) -> Exec {
+        let vocabulary = self.testbed.vocabulary();
+        let takes = |command: &TokenCommand| vocabulary.has_attr_member(command.member());
+        let placed = |file: &ProgramFile| PlacedFile {
+            path: file.path.clone(),
+            content: match &file.content {
+                ProgramContent::Folder => PlacedContent::Folder,
+                ProgramContent::Link(to) => PlacedContent::Link { to: to.clone() },
+                ProgramContent::File { bytes, executable } => PlacedContent::File {
+                    name: self.testbed.identity.objects.hold_placed(Arc::clone(bytes)),
+                    executable: *executable,
+                },
+            },
+        };
+        Exec {
+            files: program.files.iter().map(placed).collect(),
+            commands: TokenCommand::ALL.iter().copied().filter(takes).collect(),
+            // A search for the cause of each denial would run it again and again; the reduction is such a search.
+            unexplained: true,
+            ..program.exec.clone()
+        }
     }
 
     /// Adds a question, which `make` creates with its name.
