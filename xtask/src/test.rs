@@ -5,6 +5,7 @@ use std::{env, ffi::OsString, fs, os::unix::fs::PermissionsExt, process::ExitCod
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use harness_builder::{
+    guest_program::loaders,
     host::{Mode, Purpose},
     image::Image,
     pins::Pins,
@@ -121,8 +122,10 @@ fn variables(freshness: Freshness) -> Vec<(&'static str, String)> {
     }
 }
 
-/// An image that some tests boot, and that no scenario uses by default.
+/// An image with the last systemd that delegates nothing.
 const OLD_SYSTEMD: &str = "systemd-257";
+/// Images that some tests boot, and that no scenario uses by default.
+const OF_TESTS: [&str; 5] = [OLD_SYSTEMD, "programs-bookworm", "programs-trixie", "programs-forky", "tracers"];
 /// The image whose systemd the reader of units is compared with.
 const SYSTEMD: &str = "systemd-262";
 
@@ -149,8 +152,8 @@ fn units_of_systemd(resources: &Resources, tally: &mut Tally) -> Result<()> {
 fn build_resources(resources: &Resources) -> Result<()> {
     let images = resources.default_images().map_err(Wrong::input)?;
     let (first, further) = images.split_first().context("no image manifest has `default = true`")?;
-    let old: ImageName = OLD_SYSTEMD.parse()?;
-    further.iter().chain([&old]).try_for_each(|image| unless_gone(image, resources.build_image(image)))?;
+    let of_tests = OF_TESTS.iter().map(|name| name.parse()).collect::<Result<Vec<ImageName>, _>>()?;
+    further.iter().chain(&of_tests).try_for_each(|image| unless_gone(image, resources.build_image(image)))?;
     let kernels = match env::var(KERNELS_VARIABLE) {
         Ok(list) => resources.kernels(list.split(',')).map_err(Wrong::input)?,
         Err(_) => resources.default_kernels()?,
@@ -158,6 +161,7 @@ fn build_resources(resources: &Resources) -> Result<()> {
     for kernel in kernels {
         resources.build(&kernel, first)?;
     }
+    loaders::build(resources.project().root(), resources.cache(), resources.progress())?;
     Ok(())
 }
 

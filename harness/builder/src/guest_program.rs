@@ -7,6 +7,7 @@
 mod cargo;
 mod error;
 pub mod guard;
+pub mod loaders;
 mod sources;
 
 use std::{
@@ -18,7 +19,7 @@ use cargo::Builds;
 pub use error::GuestProgramError;
 
 use crate::{
-    cache::{Area, Cache, Lock, Part, cleaning::References},
+    cache::{Area, Cache, Entry, Lock, Part, cleaning::References},
     digest::Sha256,
     progress::Progress,
 };
@@ -32,7 +33,7 @@ pub(crate) const READY: &str = "programs";
 /// The folder cargo builds them in.
 const TARGET: &str = "guest-program";
 /// How the names of the workspace's own packages start.
-const OURS: [&str; 3] = ["harness-", "guard-", guard::GUARD];
+const OURS: [&str; 4] = ["harness-", "guard-", guard::GUARD, loaders::PREFIX];
 
 /// Built guest programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub fn find_built(workspace: &Path, cache: &Cache) -> Result<Option<GuestProgram
 /// Adds the guest programs of a workspace; adds all of them if its sources cannot be read.
 pub(crate) fn add_references(workspace: &Path, references: &mut References) {
     references.add(Area::Trees, TARGET);
-    for key in [sources::key(workspace, sources::GUEST, &[]), guard::key(workspace)] {
+    for key in [sources::key(workspace, sources::GUEST, &[]), guard::key(workspace), loaders::key(workspace)] {
         match key {
             Ok(key) => references.add(Area::Guest, key),
             Err(_) => references.add_all(Area::Guest, ""),
@@ -104,16 +105,26 @@ pub fn build(workspace: &Path, cache: &Cache, progress: &Progress) -> Result<Gue
     }
     let key = sources::key(workspace, sources::GUEST, &[])?;
     let entry = cache.entry(Area::Guest, &key)?;
+    let make = |lock: &Lock| compile("guest program", &[GUEST, INIT], workspace, (cache, lock), progress);
+    let folder = built(entry, progress, make)?;
+    GuestProgram::in_folder(folder)
+}
+
+/// Returns the folder of an entry, made if needed.
+fn built(
+    entry: Entry,
+    progress: &Progress,
+    make: impl FnOnce(&Lock) -> Result<PathBuf, GuestProgramError>,
+) -> Result<PathBuf, GuestProgramError> {
     if let Some(folder) = entry.intact(Part::Whole, progress)? {
-        return GuestProgram::in_folder(folder);
+        return Ok(folder);
     }
     let lock = entry.lock(progress)?;
     // Another process may have built it while this one was waiting.
-    if let Some(folder) = lock.intact(Part::Whole, progress)? {
-        return GuestProgram::in_folder(folder);
+    match lock.intact(Part::Whole, progress)? {
+        Some(folder) => Ok(folder),
+        None => make(&lock),
     }
-    let folder = compile("guest program", &[GUEST, INIT], workspace, (cache, &lock), progress)?;
-    GuestProgram::in_folder(folder)
 }
 
 /// Compiles programs, shown as `what` and named like their packages, and publishes a folder of them as the locked entry.

@@ -33,6 +33,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("harness-page", 0),
     ("harness-program", 0),
     ("harness-protocol", 0),
+    ("load-by-aya", 0),
+    ("load-by-libbpf", 0),
     ("harness-guest", 1),
     ("harness-scenario", 1),
     ("harness-uapi", 1),

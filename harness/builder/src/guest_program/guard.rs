@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GuestProgramError, cargo::Builds, compile, compile_in, forget, ready, sources};
+use super::{GuestProgramError, built, cargo::Builds, compile, compile_in, forget, ready, sources};
 use crate::{
-    cache::{Area, Cache, Entry, Lock, Part},
+    cache::{Area, Cache, Part},
     digest::Sha256,
     objects,
     progress::Progress,
@@ -92,23 +92,6 @@ pub(crate) fn build_changed(
 /// Makes cargo recompile everything that may be of another copy in the folder `target`.
 pub(crate) fn forget_others(target: &Path) {
     forget(target);
-}
-
-/// Returns the folder of an entry, made if needed.
-fn built(
-    entry: Entry,
-    progress: &Progress,
-    make: impl FnOnce(&Lock) -> Result<PathBuf, GuestProgramError>,
-) -> Result<PathBuf, GuestProgramError> {
-    if let Some(folder) = entry.intact(Part::Whole, progress)? {
-        return Ok(folder);
-    }
-    let lock = entry.lock(progress)?;
-    // Another process may have built it while this one was waiting.
-    match lock.intact(Part::Whole, progress)? {
-        Some(folder) => Ok(folder),
-        None => make(&lock),
-    }
 }
 
 /// Computes a hash of everything that the program is made from.

@@ -51,6 +51,9 @@ pub(super) const GUARD: &[&str] = &[
     "harness/uapi/src",
 ];
 
+/// Those that determine the programs that only load an object.
+pub(super) const LOADERS: &[&str] = &["Cargo.toml", "Cargo.lock", "harness/loaders"];
+
 /// Computes a hash of the sources, the compiler and the flags, and of `more`. Equal sources have equal keys, whatever
 /// their folder.
 pub(super) fn key(workspace: &Path, sources: &[&str], more: &[&str]) -> Result<String, GuestProgramError> {
