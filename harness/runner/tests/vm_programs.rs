@@ -8,6 +8,7 @@ use std::{
     env,
     fmt::Write as _,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -18,7 +19,7 @@ use harness_builder::{
     cache::Cache,
     guest_program::loaders::{self, Loaders},
     objects::{self, Objects},
-    program_files,
+    program_files::{self, Kind, ProgramFile},
     project::Project,
 };
 use harness_runner::{
@@ -183,15 +184,33 @@ fn foreign(built: &Built) -> Result<()> {
 fn run(
     built: &Built,
     command: String,
-    fill: impl FnOnce(&Path) -> Result<Vec<program_files::ProgramFile>>,
+    fill: impl FnOnce(&Path) -> Result<Vec<ProgramFile>>,
 ) -> Result<(RunFolder, String)> {
     let run = RunFolder::create(&built.runs)?;
     let [root, share, worker]: [PathBuf; 3] = ["root", "share", "worker"].map(|name| run.path().join(name));
     [&share, &worker].into_iter().try_for_each(fs::create_dir)?;
     built.image.private_copy(&built.guest, &root)?;
-    program_files::place(&fill(&share)?, &root)?;
+    fill(&share)?.iter().try_for_each(|file| place(file, &root))?;
     let spec = built.spec().map_err(|error| anyhow!("{error}"))?;
     let spec = VmSpec { root, share, command, ..spec };
     let shown = built::shown(&spec, &worker, PATIENCE).map_err(|error| anyhow!("{error}"))?;
     Ok((run, shown))
+}
+
+/// Puts a file into the root of an image that has no libraries, in the place of what is there.
+fn place(file: &ProgramFile, root: &Path) -> Result<()> {
+    let to = root.join(file.path.strip_prefix("/")?);
+    if matches!(file.kind, Kind::Folder) {
+        return Ok(fs::create_dir_all(&to)?);
+    }
+    fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+    if to.symlink_metadata().is_ok() {
+        fs::remove_file(&to)?;
+    }
+    match &file.kind {
+        Kind::File { from, .. } => fs::copy(from, &to).map(drop)?,
+        Kind::Link { to: target } => symlink(target, &to)?,
+        Kind::Folder => {}
+    }
+    Ok(())
 }
