@@ -150,14 +150,11 @@ fn not_made(object: &ObjectAnswer, fact: &AttemptFact) -> Vec<String> {
     best.difference(&made).cloned().collect()
 }
 
-/// Returns the calls that the kernel refused to a program here, but not in the container with every permission. What is
-/// refused there as well no token covers.
+/// Returns the calls that the kernel refused to a program here, but not in the container with every permission. What is refused
+/// there as well no token covers.
 fn kept_from(calls: &ObjectAnswer, container: &Control) -> Vec<String> {
     let Control::Made(Answer::Exec(control)) = container else { return Vec::new() };
-    let same = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
-    let made = |step: &&ObjectStep| control.calls.steps.iter().any(|other| same(other, step) && other.errno.is_none());
-    let refused: BTreeSet<String> =
-        calls.steps.iter().filter(|step| step.errno.is_some()).filter(made).map(object::text).collect();
+    let refused: BTreeSet<String> = object::kept_from(calls, &control.calls).into_iter().map(object::text).collect();
     refused.into_iter().collect()
 }
 

@@ -36,6 +36,7 @@ pub mod needs;
 mod object;
 mod program;
 mod proved;
+mod recording;
 mod reduction;
 mod session;
 mod trial;
@@ -47,8 +48,9 @@ use thiserror::Error;
 use crate::launch::LaunchError;
 pub use method::TrialMethod;
 pub use object::Object;
-pub use program::{Program, ProgramContent, ProgramFile, ProgramProof, Recording, prove_program};
+pub use program::{Program, ProgramContent, ProgramFile};
 pub use proved::{Asked, Criterion, Mount, NoProof, Proof, ProvedObject, Reason};
+pub use recording::{ProgramProof, Recording, prove_program};
 pub use reduction::{ReductionInput, Subject, Task, reduce};
 pub use trial::{Trial, prove};
 

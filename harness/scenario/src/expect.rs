@@ -15,6 +15,7 @@ pub enum Expect {
     Unsupported,
     /// The kernel must refuse it to everyone. Without this, a malformed attempt is an error.
     Malformed,
-    /// The attempt must not be made, because the unit that would make it does not run.
+    /// The attempt must not be made, because the unit that would make it does not run, or because the program fails although the
+    /// kernel denies it nothing.
     NotMade,
 }

@@ -83,6 +83,40 @@ pub(super) fn last_denied<'a>(calls: &'a ObjectAnswer, root: &Control, container
     denied.iter().rev().find(of_permission).or_else(|| denied.last()).copied()
 }
 
+/// Returns the calls of a program, each once, that the kernel refused whenever it made them, but did for `other`. A library
+/// may make the same call with a token and without one, so that only one of them is refused.
+pub fn never_done<'a>(calls: &'a ObjectAnswer, other: &ObjectAnswer) -> Vec<&'a ObjectStep> {
+    let same = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
+    let done =
+        |by: &ObjectAnswer, step: &ObjectStep| by.steps.iter().any(|made| made.errno.is_none() && same(made, step));
+    let mut found: Vec<&ObjectStep> = Vec::new();
+    for step in calls.steps.iter().filter(|step| step.errno.is_some()) {
+        if !done(calls, step) && done(other, step) && !found.iter().any(|found| same(found, step)) {
+            found.push(step);
+        }
+    }
+    found
+}
+
+/// Returns the calls of a program, each once, that the kernel refused here and never refused so in `control`, which made the same
+/// call: with a token, or without one where it made it in only one way.
+pub fn kept_from<'a>(calls: &'a ObjectAnswer, control: &ObjectAnswer) -> Vec<&'a ObjectStep> {
+    let about = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
+    let is_kept = |step: &ObjectStep| {
+        let alike: Vec<&ObjectStep> = control.steps.iter().filter(|other| about(other, step)).collect();
+        let exactly: Vec<&ObjectStep> = alike.iter().copied().filter(|other| other.token == step.token).collect();
+        let made = if exactly.is_empty() { alike } else { exactly };
+        made.iter().any(|other| other.errno.is_none()) && made.iter().all(|other| other.errno != step.errno)
+    };
+    let mut found: Vec<&ObjectStep> = Vec::new();
+    for step in calls.steps.iter().filter(|step| step.errno.is_some() && is_kept(step)) {
+        if !found.iter().any(|found| about(found, step)) {
+            found.push(step);
+        }
+    }
+    found
+}
+
 /// Returns whether an errno is one with which the kernel says that a permission is missing. It denies with others as well,
 /// but those mean something else too.
 pub fn is_of_permission(errno: Errno) -> bool {
@@ -114,8 +148,13 @@ fn result(step: &ObjectStep, controls: &[&ObjectAnswer]) -> StepResult {
     let Some(errno) = step.errno else { return StepResult::Allowed };
     let same =
         |other: &&ObjectStep| (&other.cmd, &other.about, &other.purpose) == (&step.cmd, &step.about, &step.purpose);
-    let mut others = controls.iter().flat_map(|control| &control.steps).filter(same);
-    if others.any(|other| other.errno.is_none()) { StepResult::Denied(errno) } else { StepResult::Refused(errno) }
+    // Calls that look the same need not be: one that the control was refused likewise, beside others that it was not, is no denial.
+    let is_done = |control: &&ObjectAnswer| {
+        let others: Vec<&ObjectStep> = control.steps.iter().filter(same).collect();
+        let is = |errno: Option<Errno>| others.iter().any(|other| other.errno == errno);
+        is(None) && !is(Some(errno))
+    };
+    if controls.iter().any(is_done) { StepResult::Denied(errno) } else { StepResult::Refused(errno) }
 }
 
 /// Whether libbpf lacked a feature here that it had in a control. It may have had it for the object and lacked it for
@@ -183,6 +222,31 @@ mod tests {
             "2 further calls: not told",
         ];
         assert_eq!(lines(object, root), expected);
+    }
+
+    #[test]
+    fn what_a_control_is_refused_likewise_beside_other_calls_is_no_denial() {
+        let (refused, large) = (Some(Errno::EPERM), Some(Errno::from_raw(7)));
+        let root = ObjectAnswer { steps: vec![step("a", None), step("a", large)], ..Default::default() };
+        let steps = vec![step("a", None), step("a", large), step("a", refused)];
+        let expected =
+            ["allowed", "refused E2BIG", "denied EPERM"].map(|result| format!("map_create a, token: {result}"));
+        assert_eq!(lines(ObjectAnswer { steps, ..Default::default() }, root), expected);
+    }
+
+    #[test]
+    fn a_program_is_kept_from_a_call_that_the_control_was_never_refused_so() {
+        let without = |step: ObjectStep| ObjectStep { token: false, ..step };
+        let (eperm, eacces) = (Some(Errno::EPERM), Some(Errno::from_raw(13)));
+        let answer = |steps: Vec<ObjectStep>| ObjectAnswer { steps, ..Default::default() };
+        // The library probes without a token first, which is refused to it everywhere.
+        let control = answer(vec![without(step("probe", eperm)), step("probe", None), step("map", None)]);
+        let kept = |steps| -> Vec<String> { kept_from(&answer(steps), &control).into_iter().map(text).collect() };
+        assert!(kept(vec![without(step("probe", eperm)), step("probe", None), step("other", eperm)]).is_empty());
+        assert_eq!(kept(vec![without(step("probe", eperm)), step("probe", eperm)]), ["map_create probe, token"]);
+        // Without a token at all, and the second of two calls.
+        assert_eq!(kept(vec![without(step("map", eperm))]), ["map_create map"]);
+        assert_eq!(kept(vec![step("map", None), step("map", eacces)]), ["map_create map, token"]);
     }
 
     #[test]

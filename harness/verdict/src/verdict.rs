@@ -36,7 +36,8 @@ pub enum Verdict {
     },
     /// The kernel knows the operation but refuses this call to everybody: the call is wrong.
     Malformed(Refusal),
-    /// The call was never made: the systemd unit that should have made it did not run.
+    /// The call was never made: the systemd unit that should have made it did not run, or the program that should have made
+    /// it failed although the kernel denied it nothing.
     NotMade {
         /// Why.
         why: String,

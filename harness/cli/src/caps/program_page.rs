@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::Result;
 use harness_findings::report::alike;
-use harness_proof::minimizer::{FailedObject, Minimal, Reduction};
+use harness_proof::{
+    minimizer::{FailedObject, Minimal, Reduction},
+    object::ObjectDefect,
+};
 use harness_protocol::{
     outcome::{ExecAnswer, ObjectStep},
     plan::ExecToken,
@@ -101,6 +104,16 @@ fn recorded(text: &mut String, recording: &Recording) {
         let _ =
             writeln!(text, "    not delegable: {}: {errno} in a container with every permission", object::text(step));
     }
+    for step in recording.without_token() {
+        let errno = step.errno.map(|errno| errno.to_string()).unwrap_or_default();
+        let _ = writeln!(text, "    made without its token: {}: {errno}", object::text(step));
+    }
+    if recording.has_loader() {
+        let _ = writeln!(
+            text,
+            "    not seen: it loads a program of type syscall, which may call bpf(2) inside the kernel; the guard records such calls"
+        );
+    }
     if !recording.works() {
         let _ = writeln!(text, "    in a container with every permission it {}", recording.container.end);
         last_lines(text, &recording.container);
@@ -136,7 +149,8 @@ fn proved(text: &mut String, minimal: &Minimal) {
 }
 
 fn failure(text: &mut String, failed: &FailedObject) {
-    let _ = writeln!(text, "      without it: {}", failed.defect);
+    let works = if matches!(failed.defect, ObjectDefect::NotMade(_)) { "it ends as it should, but " } else { "" };
+    let _ = writeln!(text, "      without it: {works}{}", failed.defect);
 }
 
 /// The output of `caps --exec --format json`.
@@ -193,6 +207,10 @@ struct OneRecording {
     omitted: u32,
     /// What no token covers.
     not_delegable: Vec<String>,
+    /// What it does without the token that it has, so that it is refused.
+    without_token: Vec<String>,
+    /// Whether it loads a program of type `syscall`, which may call bpf(2) inside the kernel without being seen.
+    has_loader: bool,
 }
 
 /// Consecutive calls with the same meaning and answer.
@@ -267,5 +285,7 @@ fn one_recording(recording: &Recording) -> OneRecording {
         calls: recording.root.calls.steps.iter().map(call).collect(),
         omitted: recording.root.calls.omitted,
         not_delegable: recording.not_delegable().into_iter().map(object::text).collect(),
+        without_token: recording.without_token().into_iter().map(object::text).collect(),
+        has_loader: recording.has_loader(),
     }
 }

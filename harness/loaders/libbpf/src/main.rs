@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn load(object: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let mut loaded = ObjectBuilder::default().open_file(object)?.load()?;
+    let loaded = ObjectBuilder::default().open_file(object)?.load()?;
     for mut program in loaded.progs_mut() {
         let name = program.name().to_owned();
         program.pin(folder.join(&name))?;
