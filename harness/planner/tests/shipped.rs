@@ -38,7 +38,9 @@ fn run(path: &Path) -> Option<Expanded> {
     let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
     let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
     let others = [kernel("7.3").of_a_distribution(), kernel("7.3").with_integrity()];
-    let others = systemd.chain(others).chain([Kernel::with_signatures_of_instructions()]);
+    let programs =
+        ["programs-bookworm", "programs-trixie", "programs-forky"].map(|image| kernel("7.3").in_image(image));
+    let others = systemd.chain(programs).chain(others).chain([Kernel::with_signatures_of_instructions()]);
     kernels().chain(others).find_map(|kernel| run_on(path, &kernel))
 }
 
@@ -79,7 +81,8 @@ fn each_scenario_with_an_allowed_attempt_has_one_that_fails() {
             let has = |wanted: &[Expect]| {
                 case.attempts.iter().any(|attempt| attempt.expect.is_some_and(|e| wanted.contains(&e)))
             };
-            let fails = has(&[Expect::Denied, Expect::Malformed]) || case.attempts.iter().any(|a| a.expect.is_none());
+            let fails = has(&[Expect::Denied, Expect::Malformed, Expect::NotMade])
+                || case.attempts.iter().any(|a| a.expect.is_none());
             assert!(!has(&[Expect::Allowed]) || fails, "{} allows only", path.display());
         }
     }

@@ -110,7 +110,7 @@ pub(super) fn failed_attempt(case: &Case, index: usize, source: AttemptError) ->
 pub(super) fn needs_of(case: &Case) -> Needs {
     let any = |wants: fn(&Call) -> bool| case.attempts.iter().any(|attempt| wants(&attempt.call));
     Needs {
-        interfaces: any(|call| call.target().is_some_and(is_of_network) || matches!(call, Call::Exec(_))),
+        interfaces: any(|call| call.target().is_some_and(is_of_network)),
         netkit: any(
             |call| matches!(call.target().map(LinkTarget::bare), Some(LinkTarget::Interface(name)) if name == interfaces::NETKIT),
         ),

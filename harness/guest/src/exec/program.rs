@@ -18,7 +18,7 @@ use crate::{
     bpffs::{MOUNT_POINT, Mounted},
     context::Loader,
     error::{During, SysError, last_errno},
-    process,
+    interfaces, process,
 };
 
 /// The number of the token's descriptor: far above those that a program opens itself, and below the usual limit.
@@ -55,7 +55,7 @@ pub(super) fn execute(exec: &Exec, loader: Loader, token: Option<&OwnedFd>, outp
 
 fn prepare(loader: Loader, token: Option<&OwnedFd>) -> Result<(), SysError> {
     if loader == Loader::Host {
-        attach_bpffs()?;
+        make_own()?;
     }
     if let Some(token) = token {
         process::pass(token.as_fd(), TOKEN)?;
@@ -78,9 +78,10 @@ fn unblock_signals() {
     }
 }
 
-/// Gives root a bpffs at the usual place, in a mount namespace of the program's own.
-fn attach_bpffs() -> Result<(), SysError> {
-    process::unshare(UnshareFlags::NEWNS)?;
+/// Gives root a network and a bpffs of the program's own, as a container has, so that nothing of one run is there in the next.
+fn make_own() -> Result<(), SysError> {
+    process::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
+    interfaces::prepare()?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE /")?;
     Mounted::of("bpf", &[])?.attach_at(MOUNT_POINT)

@@ -287,6 +287,9 @@ impl Trace<'_> {
         }
         match what {
             BegunCall::Event => add_step(&mut self.answer, call::event(errno)),
+            // The verifier gives up when a signal arrives, and the caller loads again (`check_cfg` and `do_check`,
+            // `kernel/bpf/verifier.c`): how often is chance.
+            BegunCall::Bpf(call) if call.token_command() == Some(TokenCommand::ProgLoad) && errno == Some(again()) => {}
             BegunCall::Bpf(call) => {
                 let token = moved.is_some() || call.has_token();
                 if let Some(asked) = call.asked()
@@ -317,6 +320,10 @@ impl Trace<'_> {
             }
         }
     }
+}
+
+fn again() -> Errno {
+    Errno::from_raw(libc::EAGAIN)
 }
 
 /// The code segment of 64-bit programs (`__USER_CS`, `arch/x86/include/asm/segment.h`).
