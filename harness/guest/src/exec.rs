@@ -8,7 +8,7 @@ mod tracee;
 mod tracer;
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -90,7 +90,7 @@ fn try_to(exec: &Exec, loader: Loader, own: &Mounted) -> Result<Answer, ExecErro
     match process::fork()? {
         Fork::Child => {
             drop(reader);
-            let trace = || child(exec, loader, own, &writer);
+            let trace = || child(exec, loader, own);
             let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(trace));
             let report = said.unwrap_or_else(|_| Report::NotRun("the tracer panicked".to_owned()));
             report::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
@@ -103,10 +103,10 @@ fn try_to(exec: &Exec, loader: Loader, own: &Mounted) -> Result<Answer, ExecErro
     }
 }
 
-fn child(exec: &Exec, loader: Loader, own: &Mounted, keep: &OwnedFd) -> Report {
+fn child(exec: &Exec, loader: Loader, own: &Mounted) -> Report {
     let traced = process::die_with_parent().and_then(|()| {
         let token = token_for(exec, loader, own);
-        tracer::trace(exec, loader, token, keep.as_fd())
+        tracer::trace(exec, loader, token)
     });
     match traced {
         Ok(Ok(answer)) => Report::Ran(Box::new(answer)),

@@ -40,7 +40,7 @@ fn a_program_that_goes_on_is_ended_at_its_text_or_in_time() {
     assert_eq!(printed.end, ExecEnd::Printed);
     let late = answer("echo no; sleep 60", |exec| {
         exec.until = Some("ready".to_owned());
-        exec.limit_ms = 300;
+        exec.limit_ms = 2000;
     });
     assert_eq!((late.end, late.output.as_str()), (ExecEnd::OutOfTime, "no"));
     let closed = answer("exec >&- 2>&-; sleep 0.1; exit 4", |_| ());

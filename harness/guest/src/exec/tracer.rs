@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use harness_protocol::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     pipe::PipeFlags,
-    process::{Pid, WaitOptions},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions},
 };
 
 use super::{
@@ -66,6 +66,8 @@ struct Trace<'a> {
     output: Output,
     /// Whether the program itself, and not only our own child, has begun.
     executed: bool,
+    /// Whether one of its processes has closed the token.
+    closed: bool,
 }
 
 /// What the program wrote: all of it is searched, the end of it is kept.
@@ -75,12 +77,7 @@ struct Output {
 }
 
 /// Runs a program and returns what it did, or why it could not be run.
-pub(super) fn trace(
-    exec: &Exec,
-    loader: Loader,
-    handed: Handed,
-    keep: BorrowedFd<'_>,
-) -> Result<Result<ExecAnswer, String>, SysError> {
+pub(super) fn trace(exec: &Exec, loader: Loader, handed: Handed) -> Result<Result<ExecAnswer, String>, SysError> {
     let deadline = Instant::now() + Duration::from_millis(exec.limit_ms);
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "pipe")?;
     rustix::io::ioctl_fionbio(&reader, true).during(|| "ioctl FIONBIO")?;
@@ -91,7 +88,6 @@ pub(super) fn trace(
     };
     let main = match process::fork()? {
         Fork::Child => {
-            let _ = keep;
             let why = program::execute(exec, loader, token, &writer);
             let _ = rustix::io::write(&writer, why.as_bytes());
             process::leave(NOT_RUN)
@@ -109,6 +105,7 @@ pub(super) fn trace(
         injected: 0,
         output: Output::default(),
         executed: false,
+        closed: false,
     };
     if let Handed::Refused(errno) = handed {
         add_step(&mut trace.answer, call::no_token(errno));
@@ -124,6 +121,7 @@ pub(super) fn trace(
     trace.read_output(&reader);
     let output = trace.output.text();
     Ok(match end {
+        _ if trace.closed => Err(CLOSED.to_owned()),
         Some(_) | None if !trace.executed => {
             Err(if output.is_empty() { "it ended at once".to_owned() } else { output })
         }
@@ -136,6 +134,9 @@ pub(super) fn trace(
         }),
     })
 }
+
+/// Why nothing is known of a program that a token cannot be handed over to.
+const CLOSED: &str = "it closes the descriptors that it inherits, and the token that is handed over with them";
 
 /// The exit code of a child that did not execute the program.
 const NOT_RUN: i32 = 127;
@@ -258,7 +259,11 @@ impl Trace<'_> {
         }
         let size = (registers.rdx as u32 as usize).min(ATTR);
         let call = BpfCall::new(registers.rdi, &tracee.read(registers.rsi, size));
-        let moved = match self.to_hand_over(&call) {
+        let handed = self.to_hand_over(&call).filter(|_| {
+            self.closed |= !has_token(tracee.0);
+            !self.closed
+        });
+        let moved = match handed {
             Some(command) => Some(add_token(tracee, &registers, &call, command, size)?),
             None => None,
         };
@@ -331,6 +336,14 @@ const USER_CODE_64: u64 = 0x33;
 
 /// The bytes below the stack pointer that a function may use without moving it (the System V ABI's red zone).
 const RED_ZONE: u64 = 128;
+
+/// Returns whether a process still has the token. A thread that is not its process's first cannot be asked (`pidfd_open(2)`), and
+/// shares the descriptors of the one that is.
+fn has_token(pid: Pid) -> bool {
+    let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
+    let copy = rustix::process::pidfd_getfd(&process, TOKEN, PidfdGetfdFlags::empty());
+    copy.err() != Some(rustix::io::Errno::BADF)
+}
 
 /// Passes a copy of the attributes with the token, below what the thread uses of its stack.
 fn add_token(
