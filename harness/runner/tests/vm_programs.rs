@@ -20,12 +20,19 @@ use harness_builder::{
     guest_program::loaders::{self, Loaders},
     objects::{self, Objects},
     program_files::{self, Kind, ProgramFile},
+    progress::Progress,
     project::Project,
 };
+use harness_proof::minimizer::Reduction;
+use harness_protocol::plan::Exec;
 use harness_runner::{
+    proof::{self, Program, ProgramContent, prove_program},
+    resources::Resources,
     session::RunFolder,
+    store::Freshness,
     vm::{self, VmSpec},
 };
+use harness_uapi::{permission::Element, release::Release};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use built::Built;
@@ -48,6 +55,9 @@ fn main() -> ExitCode {
     let mut trials = vec![built::trial("a_program_of_the_host_runs_with_what_was_collected_for_it", |built| {
         foreign(built).map_err(|error| Failed::from(format!("{error:#}")))
     })];
+    trials.push(built::trial_in("programs-trixie", "a_program_needs_what_its_object_needs_of_its_library", |built| {
+        needs_of_object(built).map_err(|error| Failed::from(format!("{error:#}")))
+    }));
     for (kernel, image) in KERNELS.into_iter().flat_map(|kernel| IMAGES.map(|image| (kernel, image))) {
         let name = format!("programs_ask_what_the_page_says::{kernel}::{image}");
         trials.push(Trial::ignorable_test(name, move || match find(kernel, image) {
@@ -108,6 +118,28 @@ fn rows(image: &str) -> Result<Vec<Row>> {
     let rows: Vec<Row> = text.lines().filter_map(row).collect();
     ensure!(!rows.is_empty(), "{} says nothing of the image {image}", page.display());
     Ok(rows)
+}
+
+/// Finds the least with which bpftool loads an object, and compares it with what the model computes for libbpf 1.5.
+fn needs_of_object(built: &Built) -> Result<()> {
+    const PATH: &str = "/opt/xdp-data.bpf.o";
+    let resources = Resources::open(Project::find()?, Freshness::Any, Progress::silent())?;
+    let testbed = resources.built(&built.kernel.name, &built.image.name)?;
+    let objects = objects::find_built(&resources.project().objects(), resources.cache())?;
+    let bytes = fs::read(objects.context("the objects are not built")?.path("xdp-data"))?;
+    let args = ["prog", "load", PATH, "/sys/fs/bpf/p"].map(str::to_owned).to_vec();
+    let exec = Exec { program: "/usr/sbin/bpftool".to_owned(), args, limit_ms: 60_000, ..Exec::default() };
+    let content = ProgramContent::File { bytes: bytes.clone().into(), executable: false };
+    let files = vec![proof::ProgramFile { path: PATH.to_owned(), content }];
+    let (_, proved) = prove_program(&[&testbed], &Program { exec, files, with_losses: true })?.remove(0);
+    let Some(Ok(Reduction::Minimal(minimal))) = &proved.reduction else { return Err(anyhow!("{proved:?}")) };
+    let object = harness_objects::read_for(&bytes, "libbpf-1.5".parse()?)?;
+    let release: Release = built.kernel.release().parse()?;
+    let computed = harness_objects::needs(&[("object".to_owned(), object)], release.into());
+    let shown = |elements: &mut dyn Iterator<Item = Element>| elements.map(|one| one.to_string()).collect::<Vec<_>>();
+    let (found, computed) = (shown(&mut minimal.grant.elements()), shown(&mut computed.elements.keys().copied()));
+    ensure!(found == computed, "found {found:?}, computed {computed:?}");
+    Ok(())
 }
 
 /// Runs each program of an image under strace, and compares what it asks with what the page says.

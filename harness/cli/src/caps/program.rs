@@ -48,6 +48,11 @@ pub(super) struct ExecOptions {
     #[arg(long, value_name = "SECONDS", requires = "exec", default_value = "20", value_parser = seconds)]
     r#for: u64,
 
+    /// Count the program as working wherever it ends as it should, with --exec, even if it is refused something on the way
+    /// that it is not refused with everything, such as a feature that its library does without
+    #[arg(long, requires = "exec")]
+    with_losses: bool,
+
     /// The program, and its arguments
     #[arg(last = true, value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
     command: Vec<String>,
@@ -112,7 +117,7 @@ fn program(options: &ExecOptions, in_image: bool) -> Result<Program> {
         limit_ms: options.r#for * 1000,
         ..Exec::default()
     };
-    Ok(Program { exec, files: files.collect() })
+    Ok(Program { exec, files: files.collect(), with_losses: options.with_losses })
 }
 
 /// Returns the file of this machine that an argument names, if it names one.

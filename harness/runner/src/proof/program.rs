@@ -11,6 +11,8 @@ pub struct Program {
     pub exec: Exec,
     /// The files, each a copy at its own path.
     pub files: Vec<ProgramFile>,
+    /// Whether it counts as working wherever it ends as it should, whatever it is refused meanwhile.
+    pub with_losses: bool,
 }
 
 /// A file of a program.

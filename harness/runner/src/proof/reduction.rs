@@ -40,8 +40,8 @@ pub struct ReductionInput {
 pub enum Subject {
     /// An object, which libbpf loads, and when it counts as working.
     Object(Object, Criterion),
-    /// A program, which is run. It works if it ends as it should, and the kernel does all that it does for it in a
-    /// container with every permission.
+    /// A program, which is run. It works if it ends as it should, and unless losses are accepted, is refused nothing that it
+    /// is not refused in a container with every permission.
     Program(Program),
 }
 
@@ -161,7 +161,13 @@ fn read(session: &ProofSession<'_>, input: &ReductionInput, round: Round) -> Res
                     session.read(reduced, &name, |asked, outcome| object::read_objects(asked, outcome, vocabulary));
                 known.insert(name.clone(), read?);
             }
-            proofs.extend(known[&name].get(at).map(|proof| (subject.name().to_owned(), proof.clone())));
+            let accepted = |proof: &ObjectProof| match subject {
+                Subject::Program(Program { with_losses: true, .. }) => {
+                    ObjectProof { not_made: Vec::new(), ..proof.clone() }
+                }
+                Subject::Program(_) | Subject::Object(..) => proof.clone(),
+            };
+            proofs.extend(known[&name].get(at).map(|proof| (subject.name().to_owned(), accepted(proof))));
         }
         answered.push((given, proofs));
     }
