@@ -30,7 +30,6 @@ operation! {
         /// Text of its output with which it counts as done, although it goes on. By default it has to end by itself, with
         /// status 0.
         #[serde(default)]
-        #[schemars(length(min = 1, max = 200))]
         pub until: Option<String>,
         /// How long it may take, in seconds.
         #[serde(default = "seconds")]

@@ -12,6 +12,9 @@ use crate::expand::{
 /// The longest text of an argument, a variable or a path, in bytes.
 const LONGEST: usize = 4096;
 
+/// The longest text that is waited for, in bytes: far less than what is kept of a program's output.
+const LONGEST_TEXT: usize = 200;
+
 impl ExpandContext<'_, '_> {
     /// Expands how a program is run.
     pub(super) fn exec(&mut self, op: &Exec, current: &AttemptContext) -> Option<ExpandedCall> {
@@ -24,6 +27,11 @@ impl ExpandContext<'_, '_> {
         });
         for (text, at) in args.chain(env) {
             self.passable(text, &at)?;
+        }
+        if op.until.as_ref().is_some_and(|text| text.is_empty() || text.len() > LONGEST_TEXT) {
+            let message = format!("a text to wait for has 1 to {LONGEST_TEXT} bytes");
+            self.problems.problem(&key_path.key("until"), message);
+            return None;
         }
         let mut files = Vec::new();
         for (path, file) in &op.files {
