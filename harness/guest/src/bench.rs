@@ -4,8 +4,12 @@ pub(crate) mod guarded;
 
 use std::{collections::BTreeMap, fmt, fs::File, path::Path, time::Instant};
 
-use harness_protocol::plan::{
-    Actor, Attempt, Body, Call, Case, Container, ExpectedKernel, FORMAT, MapTypes, Plan, ProgTarget, Scenario, Token,
+use harness_protocol::{
+    mount_option::delegate_any,
+    plan::{
+        Actor, Attempt, Body, Call, Case, Container, ExpectedKernel, FORMAT, MapTypes, Plan, ProgTarget, Scenario,
+        Token,
+    },
 };
 use rustix::thread::UnshareFlags;
 use serde::Serialize;
@@ -13,7 +17,6 @@ use serde::Serialize;
 use crate::{
     actor::{ActorError, Needs, RunningActor},
     bpf::{self, MapSpec, ProgSpec},
-    bpffs,
     error::{During, SysError},
     kernel,
     process::{self, Fork},
@@ -243,7 +246,7 @@ fn container_plan(number: usize) -> Container {
         gid: 1000,
         namespaces: Vec::new(),
         caps: vec![39],
-        options: bpffs::delegate_any(),
+        options: delegate_any(),
         token: true,
         unshare: true,
         loginuid: None,

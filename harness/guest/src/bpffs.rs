@@ -5,10 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use harness_protocol::{
-    mount_option::{MountOption, OPTIONS},
-    plan::BpffsFd,
-};
+use harness_protocol::{mount_option::MountOption, plan::BpffsFd};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
     mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags},
@@ -24,11 +21,6 @@ pub(crate) const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// The directory made for [`BpffsFd::Subdir`].
 const SUBDIR: &str = "subdir";
-
-/// Returns the options that delegate everything.
-pub(crate) fn delegate_any() -> Vec<MountOption> {
-    OPTIONS.map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() }).to_vec()
-}
 
 /// `fsopen(2)`: opens a file system of the caller's user namespace, not yet created.
 pub(crate) fn open(name: &'static str) -> Result<OwnedFd, SysError> {

@@ -4,12 +4,14 @@
 //! saves is closed at its end. Attempts can leave only pins in a container, and after those the caller has the actors
 //! made anew.
 
-use harness_protocol::plan::{Attempt, Case, Container, Namespace, Token};
+use harness_protocol::{
+    mount_option::delegate_any,
+    plan::{Attempt, Case, Container, Namespace, Token},
+};
 use rustix::process::Pid;
 
 use crate::{
     actor::{ActorError, Needs, RunningActor},
-    bpffs,
     context::GuestContext,
 };
 
@@ -104,7 +106,7 @@ fn plan_for(case: &Case) -> Container {
         gid: first.map_or(USER, |plan| plan.gid),
         namespaces,
         caps: (0..u64::BITS).collect(),
-        options: bpffs::delegate_any(),
+        options: delegate_any(),
         token: case.attempts.iter().any(hands_own),
         unshare: true,
         loginuid: None,

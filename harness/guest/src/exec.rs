@@ -7,16 +7,12 @@ mod program;
 mod tracee;
 mod tracer;
 
-use std::{
-    os::fd::OwnedFd,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use harness_protocol::{
     outcome::{Answer, ExecAnswer},
     plan::{Exec, ExecToken},
 };
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -24,10 +20,10 @@ use crate::{
     bpf,
     bpffs::Mounted,
     context::Loader,
-    error::{During, SysError},
+    error::SysError,
     operation::AttemptResult,
-    process::{self, Fork},
-    report,
+    process,
+    report::{self, Reported},
 };
 
 /// Why a program could not even be run: never a verdict.
@@ -63,9 +59,6 @@ pub(crate) enum ExecError {
 /// How long the tracer may take beyond the program's own time.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The longest report read, in bytes: far more than the most calls need.
-const LONGEST: usize = 256 * 1024;
-
 /// The report of the tracer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Report {
@@ -86,20 +79,17 @@ pub(crate) fn attempt(exec: &Exec, loader: Loader, own: &Mounted) -> Result<Atte
 }
 
 fn try_to(exec: &Exec, loader: Loader, own: &Mounted) -> Result<Answer, ExecError> {
-    let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
-    match process::fork()? {
-        Fork::Child => {
-            drop(reader);
-            let trace = || child(exec, loader, own);
-            let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(trace));
-            let report = said.unwrap_or_else(|_| Report::NotRun("the tracer panicked".to_owned()));
-            report::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
-            process::leave(0)
-        }
-        Fork::Parent(child) => {
-            drop(writer);
-            wait_for_report(exec, child, &reader)
-        }
+    let trace = || {
+        let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child(exec, loader, own)));
+        said.unwrap_or_else(|_| Report::NotRun("the tracer panicked".to_owned()))
+    };
+    let program = exec.program.clone();
+    // With the tracer's end the kernel kills all that it traces.
+    match report::by_child(Duration::from_millis(exec.limit_ms) + GRACE, trace)? {
+        Reported::Said(Report::Ran(answer)) => Ok(Answer::Exec(answer)),
+        Reported::Said(Report::NotRun(why)) => Err(ExecError::NotRun { program, why }),
+        Reported::Died(how) => Err(ExecError::Died { program, how }),
+        Reported::Hung => Err(ExecError::Hung { program }),
     }
 }
 
@@ -123,21 +113,6 @@ fn token_for(exec: &Exec, loader: Loader, own: &Mounted) -> tracer::Handed {
     match bpf::token_create(own.root(), 0) {
         Ok(token) => tracer::Handed::Token(token),
         Err(errno) => tracer::Handed::Refused(errno),
-    }
-}
-
-/// Waits for the tracer's report, and for its end, with which the kernel kills all that it traces.
-fn wait_for_report(exec: &Exec, child: Pid, reader: &OwnedFd) -> Result<Answer, ExecError> {
-    let patience = Duration::from_millis(exec.limit_ms) + GRACE;
-    let said = report::read(reader, Instant::now() + patience, LONGEST);
-    process::kill(child);
-    let how = process::reap(child);
-    let program = exec.program.clone();
-    let Some(said) = said? else { return Err(ExecError::Hung { program }) };
-    match serde_json::from_slice(&said) {
-        Ok(Report::Ran(answer)) => Ok(Answer::Exec(answer)),
-        Ok(Report::NotRun(why)) => Err(ExecError::NotRun { program, why }),
-        Err(_) => Err(ExecError::Died { program, how }),
     }
 }
 

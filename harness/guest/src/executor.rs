@@ -12,6 +12,7 @@ use std::{
 };
 
 use harness_protocol::{
+    mount_option::delegate_any,
     outcome::Answer,
     plan::{BpffsFd, Call, Namespace, PinLocation},
 };
@@ -146,7 +147,7 @@ impl Executor<'_> {
         if netkit {
             interfaces::add_netkit()?;
         }
-        self.bpffs = Some(Mounted::of("bpf", &bpffs::delegate_any())?);
+        self.bpffs = Some(Mounted::of("bpf", &delegate_any())?);
         self.mount_tmpfs(tmpfs)?;
         DONE
     }

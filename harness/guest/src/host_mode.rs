@@ -14,7 +14,7 @@ use std::{
 
 use rustix::{
     fs::{AtFlags, CWD, Dir, Mode},
-    mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags},
+    mount::{MountFlags, MoveMountFlags, OpenTreeFlags},
     process::WaitOptions,
     thread::UnshareFlags,
 };
@@ -23,7 +23,7 @@ use crate::{
     bpf::Kind,
     cgroup,
     error::{During, SysError},
-    exit,
+    exit, mounts,
     process::{self, Fork},
     pseudofile,
 };
@@ -149,8 +149,7 @@ const MOUNTS: [(&str, &str, MountFlags); 5] = [
 /// Leaves the machine's namespaces. Returns where the run folder is afterwards.
 fn enter(folder: &Path) -> Result<PathBuf, SysError> {
     process::unshare(NAMESPACES)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).during(|| "make all mounts private")?;
+    mounts::make_private()?;
     let outer_proc = pseudofile::open_folder(CWD, "/proc")?;
     let _ = OUTER_PROC.set(outer_proc);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use harness_protocol::plan::{BpffsFd, Holding};
 use rustix::{
     fs::CWD,
-    mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
 };
 
 use crate::{
@@ -89,6 +89,12 @@ fn detached(root: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
     let root = mount.root()?;
     mount.unmount_once(UnmountFlags::DETACH)?;
     Ok(root)
+}
+
+/// Keeps what is mounted and unmounted in this mount namespace from all others.
+pub(crate) fn make_private() -> Result<(), SysError> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE /")
 }
 
 /// Unmounts a bind mount while holding something of it.

@@ -10,16 +10,13 @@ mod recorder;
 
 pub(crate) use answer::add_step;
 
-use std::{
-    os::fd::{BorrowedFd, OwnedFd},
-    time::{Duration, Instant},
-};
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use harness_protocol::{
     outcome::{Answer, ObjectAnswer},
     plan::ObjectLoad,
 };
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -28,8 +25,8 @@ use crate::{
     context::Loader,
     error::{During, SysError},
     operation::AttemptResult,
-    process::{self, Fork},
-    report,
+    process,
+    report::{self, Reported},
 };
 
 /// Why an object could not even be tried: never a verdict.
@@ -68,9 +65,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most memory the process may use, in bytes: libbpf needs 16 MiB for the verifier's log alone.
 const MEMORY: u64 = 1 << 30;
-
-/// The longest report read, in bytes: far more than [`harness_protocol::outcome::MOST_STEPS`] need.
-const LONGEST: usize = 256 * 1024;
 
 /// The report of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,18 +108,7 @@ fn try_to(
     own: &Mounted,
     other: Option<BorrowedFd<'_>>,
 ) -> Result<Answer, ObjectError> {
-    let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
-    match process::fork()? {
-        Fork::Child => {
-            let report = child(load, loader, own, other);
-            report::write(&writer, &serde_json::to_vec(&report).unwrap_or_default());
-            process::leave(0)
-        }
-        Fork::Parent(child) => {
-            drop(writer);
-            wait_for_report(load, child, &reader)
-        }
-    }
+    answer(load, report::by_child(PATIENCE, || child(load, loader, own, other))?)
 }
 
 /// Runs in the new process: everything up to the answer.
@@ -156,22 +139,22 @@ fn prepare(load: &ObjectLoad, loader: Loader) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Waits for the process's report, and for its end.
-fn wait_for_report(load: &ObjectLoad, child: Pid, reader: &OwnedFd) -> Result<Answer, ObjectError> {
-    let said = report::read(reader, Instant::now() + PATIENCE, LONGEST);
-    process::kill(child);
-    let how = process::reap(child);
+fn answer(load: &ObjectLoad, reported: Reported<Report>) -> Result<Answer, ObjectError> {
     let file = load.file.clone();
-    let Some(said) = said? else { return Err(ObjectError::Hung { file }) };
-    match serde_json::from_slice(&said) {
-        Ok(Report::Loaded(answer)) => Ok(Answer::Object(answer)),
-        Ok(Report::Unprepared(why)) => Err(ObjectError::Unprepared { file, why }),
-        Err(_) => Err(ObjectError::Died { file, how }),
+    match reported {
+        Reported::Said(Report::Loaded(answer)) => Ok(Answer::Object(answer)),
+        Reported::Said(Report::Unprepared(why)) => Err(ObjectError::Unprepared { file, why }),
+        Reported::Died(how) => Err(ObjectError::Died { file, how }),
+        Reported::Hung => Err(ObjectError::Hung { file }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::process::Pid;
+
     use super::*;
 
     fn load() -> ObjectLoad {
@@ -184,7 +167,7 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let child = std::process::Command::new("true").spawn().unwrap();
         act(writer);
-        wait_for_report(&load(), Pid::from_child(&child), &reader)
+        answer(&load(), report::wait(Pid::from_child(&child), &reader, PATIENCE)?)
     }
 
     fn saying(report: &[u8]) -> Result<Answer, ObjectError> {

@@ -1,16 +1,68 @@
-//! What a child process reports to its parent through a pipe.
+//! A child process that reports to its parent through a pipe.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::Pid,
+};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::error::{During, SysError};
+use crate::{
+    error::{During, SysError},
+    process::{self, Fork},
+};
+
+/// The longest report read, in bytes: far more than [`harness_protocol::outcome::MOST_STEPS`] need.
+const LONGEST: usize = 256 * 1024;
+
+/// What became of a child that was to report.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reported<T> {
+    /// Its report.
+    Said(T),
+    /// It ended in this way, without a report.
+    Died(String),
+    /// It took too long, and was killed.
+    Hung,
+}
+
+/// Has a child do something and report on it.
+pub(crate) fn by_child<T: Serialize + DeserializeOwned>(
+    patience: Duration,
+    act: impl FnOnce() -> T,
+) -> Result<Reported<T>, SysError> {
+    let (reader, writer) = rustix::pipe::pipe().during(|| "pipe")?;
+    match process::fork()? {
+        Fork::Child => {
+            write(&writer, &serde_json::to_vec(&act()).unwrap_or_default());
+            process::leave(0)
+        }
+        Fork::Parent(child) => {
+            drop(writer);
+            wait(child, &reader, patience)
+        }
+    }
+}
+
+/// Waits for a child's report, and ends it.
+pub(crate) fn wait<T: DeserializeOwned>(
+    child: Pid,
+    reader: &OwnedFd,
+    patience: Duration,
+) -> Result<Reported<T>, SysError> {
+    let said = read(reader, Instant::now() + patience, LONGEST);
+    process::kill(child);
+    let how = process::reap(child);
+    let Some(said) = said? else { return Ok(Reported::Hung) };
+    Ok(serde_json::from_slice(&said).map_or(Reported::Died(how), Reported::Said))
+}
 
 /// Writes all of a report; the parent notices if a part of it is missing.
-pub(crate) fn write(writer: &OwnedFd, mut report: &[u8]) {
+fn write(writer: &OwnedFd, mut report: &[u8]) {
     while !report.is_empty() {
         match rustix::io::write(writer, report) {
             Ok(written) => report = &report[written..],
@@ -22,7 +74,7 @@ pub(crate) fn write(writer: &OwnedFd, mut report: &[u8]) {
 
 /// Reads until the other end is closed, or until there are more than `longest` bytes; `None` if that takes past the
 /// deadline.
-pub(crate) fn read(reader: &OwnedFd, deadline: Instant, longest: usize) -> Result<Option<Vec<u8>>, SysError> {
+fn read(reader: &OwnedFd, deadline: Instant, longest: usize) -> Result<Option<Vec<u8>>, SysError> {
     let mut said = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -56,7 +108,7 @@ mod tests {
             let (reader, writer) = rustix::pipe::pipe().unwrap();
             let sent = sent.clone();
             let writing = std::thread::spawn(move || write(&writer, &sent));
-            let read = read(&reader, Instant::now() + std::time::Duration::from_secs(10), longest).unwrap().unwrap();
+            let read = read(&reader, Instant::now() + Duration::from_secs(10), longest).unwrap().unwrap();
             drop(reader);
             writing.join().unwrap();
             read

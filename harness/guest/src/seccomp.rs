@@ -1,4 +1,4 @@
-//! Restrictions of a container other than missing capabilities: no new privileges, and a system call filter.
+//! System call filters, and the restrictions of a container other than missing capabilities: no new privileges, and a filter.
 //!
 //! A filter is a classic BPF program over `struct seccomp_data` (`include/uapi/linux/seccomp.h`). It checks the call's
 //! number and first argument only, with the numbers of the architecture that the guest program was built for.
@@ -20,11 +20,11 @@ pub(crate) fn restrict(restrictions: &Restrictions) -> Result<(), SysError> {
     if restrictions.no_new_privs {
         rustix::thread::set_no_new_privs(true).during(|| "prctl PR_SET_NO_NEW_PRIVS")?;
     }
-    restrictions.filter.as_ref().map_or(Ok(()), install)
+    restrictions.filter.as_ref().map_or(Ok(()), |filter| install(program(filter)))
 }
 
-fn install(filter: &Filter) -> Result<(), SysError> {
-    let mut program = program(filter);
+/// Makes a program the filter of the calling process, permanently.
+pub(crate) fn install(mut program: Vec<libc::sock_filter>) -> Result<(), SysError> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL).during(|| "seccomp: too many rules")?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: the kernel copies the program; its pointer and length belong together and outlive the call.
@@ -65,13 +65,13 @@ const FIRST_ARGUMENT: u32 =
     offset_of!(libc::seccomp_data, args) as u32 + if cfg!(target_endian = "big") { 4 } else { 0 };
 
 /// Loads a word of `struct seccomp_data` (`BPF_LD | BPF_W | BPF_ABS`).
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+pub(crate) const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 
 /// Returns a constant (`BPF_RET | BPF_K`).
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+pub(crate) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// Compares with a constant (`BPF_JMP | BPF_JEQ | BPF_K`).
-const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+pub(crate) const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 
 fn statement(code: u16, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt: 0, jf: 0, k }

@@ -19,6 +19,11 @@ pub struct MountOption {
 /// The longest string that `fsconfig(2)` accepts, in bytes (`fs/fsopen.c`, `strndup_user(_value, 256)`).
 pub const LONGEST_VALUE: usize = 255;
 
+/// Returns the options that delegate everything.
+pub fn delegate_any() -> Vec<MountOption> {
+    OPTIONS.map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() }).to_vec()
+}
+
 impl MountOption {
     /// Makes an option whose value is a mask as one number. A name would cost the kernel a look-up in its BTF, with a
     /// string comparison for each enumerator.

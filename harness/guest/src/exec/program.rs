@@ -12,13 +12,14 @@ use std::{
 };
 
 use harness_protocol::plan::{Exec, ExecToken};
-use rustix::{mount::MountPropagationFlags, thread::UnshareFlags};
+use rustix::thread::UnshareFlags;
 
 use crate::{
     bpffs::{MOUNT_POINT, Mounted},
     context::Loader,
-    error::{During, SysError, last_errno},
-    interfaces, process,
+    error::{During, SysError},
+    interfaces, mounts, process,
+    seccomp::{self, EQUAL, LOAD, RETURN},
 };
 
 /// The number of the token's descriptor: far above those that a program opens itself, and below the usual limit.
@@ -82,46 +83,34 @@ fn unblock_signals() {
 fn make_own() -> Result<(), SysError> {
     process::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
     interfaces::prepare()?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE /")?;
+    mounts::make_private()?;
     Mounted::of("bpf", &[])?.attach_at(MOUNT_POINT)
 }
 
 /// Makes the calls that are recorded stop for the tracer. Without `CAP_SYS_ADMIN` in its user namespace a process must
 /// give up new privileges for a filter (`seccomp(2)`), which only set-user-ID programs and file capabilities give.
 fn filter() -> Result<(), SysError> {
-    match install() {
+    match seccomp::install(program()) {
         Err(SysError { errno, .. }) if errno.raw() == libc::EACCES => {
             rustix::thread::set_no_new_privs(true).during(|| "prctl PR_SET_NO_NEW_PRIVS")?;
-            install()
+            seccomp::install(program())
         }
         installed => installed,
     }
 }
 
-fn install() -> Result<(), SysError> {
-    let mut program = program();
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the program; its pointer and length belong together and outlive the call.
-    let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) };
-    if installed == 0 { Ok(()) } else { Err(last_errno()).during(|| "prctl PR_SET_SECCOMP") }
-}
-
 /// `AUDIT_ARCH_X86_64` (`include/uapi/linux/audit.h`).
-pub(super) const X86_64: u32 = 0xc000_003e;
+const X86_64: u32 = 0xc000_003e;
 
 /// The bit of a number of the x32 interface (`__X32_SYSCALL_BIT`, `arch/x86/include/uapi/asm/unistd.h`).
 pub(super) const X32: u32 = 0x4000_0000;
 
 /// Stops at `bpf(2)`, at `perf_event_open(2)`, and at every call of another interface, whose numbers mean something
 /// else: the tracer refuses a program that uses one.
-fn program() -> [libc::sock_filter; 8] {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+fn program() -> Vec<libc::sock_filter> {
     const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    [
+    vec![
         step(LOAD, 0, 0, offset_of!(libc::seccomp_data, arch) as u32),
         step(EQUAL, 0, 5, X86_64),
         step(LOAD, 0, 0, offset_of!(libc::seccomp_data, nr) as u32),

@@ -10,7 +10,7 @@ use std::{
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT, ObjectAnswer},
+    outcome::{Asked, ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT, ObjectAnswer},
     plan::{Exec, TokenCommand},
 };
 use rustix::{
@@ -61,9 +61,11 @@ struct Trace<'a> {
     token: bool,
     begun: BTreeMap<i32, Begun>,
     answer: ObjectAnswer,
-    asked: Vec<harness_protocol::outcome::Asked>,
+    asked: Vec<Asked>,
     injected: u32,
     output: Output,
+    /// Whether the text that is waited for was in the output.
+    printed: bool,
     /// Whether the program itself, and not only our own child, has begun.
     executed: bool,
     /// Whether one of its processes has closed the token.
@@ -104,6 +106,7 @@ pub(super) fn trace(exec: &Exec, loader: Loader, handed: Handed) -> Result<Resul
         asked: Vec::new(),
         injected: 0,
         output: Output::default(),
+        printed: false,
         executed: false,
         closed: false,
     };
@@ -166,7 +169,7 @@ impl Trace<'_> {
                 return Ok(Some(end));
             }
             let open = self.read_output(reader);
-            if self.output.has(self.exec.until.as_deref()) {
+            if self.printed {
                 return Ok(Some(ExecEnd::Printed));
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -214,32 +217,23 @@ impl Trace<'_> {
     fn handle_stop(&mut self, tracee: Tracee, signal: i32, event: i32) -> Result<(), SysError> {
         const SYSTEM_CALL: i32 = libc::SIGTRAP | 0x80;
         match (event, signal) {
-            (libc::PTRACE_EVENT_SECCOMP, _) => {
-                // A thread that was killed meanwhile can be asked nothing; its end is the next that is heard of it.
-                match self.begin(tracee) {
-                    Ok(true) => tracee.finish_call(),
-                    Ok(false) => {
-                        return Err(Errno::from_raw(libc::ENOEXEC)).during(|| "a program of another architecture");
-                    }
-                    Err(SysError { errno, .. }) if errno == Errno::from_raw(libc::ESRCH) => {}
-                    Err(error) => return Err(error),
+            (libc::PTRACE_EVENT_SECCOMP, _) => match alive(self.begin(tracee))? {
+                Some(true) => tracee.finish_call(),
+                Some(false) => {
+                    return Err(Errno::from_raw(libc::ENOEXEC)).during(|| "a program of another architecture");
                 }
-            }
+                None => {}
+            },
             (0, SYSTEM_CALL) => {
-                match self.end(tracee) {
-                    Err(SysError { errno, .. }) if errno == Errno::from_raw(libc::ESRCH) => {}
-                    other => other?,
-                }
+                alive(self.end(tracee))?;
                 tracee.go_on(0);
             }
-            (libc::PTRACE_EVENT_EXEC, _) => {
-                self.executed = true;
+            // New threads and processes begin with a stop of their own, which is no signal for them.
+            (0, signal) if signal != libc::SIGSTOP => tracee.go_on(signal),
+            _ => {
+                self.executed |= event == libc::PTRACE_EVENT_EXEC;
                 tracee.go_on(0);
             }
-            // New threads and processes begin with a stop of their own.
-            (0, libc::SIGSTOP) => tracee.go_on(0),
-            (0, signal) => tracee.go_on(signal),
-            _ => tracee.go_on(0),
         }
         Ok(())
     }
@@ -317,13 +311,23 @@ impl Trace<'_> {
                 Ok(0) => return false,
                 Ok(read) => {
                     self.output.add(&bytes[..read]);
-                    if self.output.has(self.exec.until.as_deref()) {
+                    self.printed |= self.output.has(self.exec.until.as_deref());
+                    if self.printed {
                         return true;
                     }
                 }
                 Err(_) => return true,
             }
         }
+    }
+}
+
+/// Returns what a thread told, unless it was killed meanwhile: then it can be asked nothing, and its end is the next that is heard of
+/// it.
+fn alive<T>(asked: Result<T, SysError>) -> Result<Option<T>, SysError> {
+    match asked {
+        Err(SysError { errno, .. }) if errno == Errno::from_raw(libc::ESRCH) => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -5,14 +5,14 @@ use std::ffi::CString;
 use harness_protocol::plan::BpffsLocation;
 use rustix::{
     fs::{CWD, Mode},
-    mount::{MountPropagationFlags, UnmountFlags},
+    mount::UnmountFlags,
     thread::UnshareFlags,
 };
 
 use crate::{
     bpffs::{MOUNT_POINT, Mounted},
     error::{During, SysError},
-    process,
+    mounts, process,
 };
 
 /// A path where libbpf does not look by itself.
@@ -27,8 +27,7 @@ pub(super) fn put(location: BpffsLocation) -> Result<(), SysError> {
         return Ok(());
     }
     process::unshare(UnshareFlags::NEWNS)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE /")?;
+    mounts::make_private()?;
     match location {
         BpffsLocation::Usual => Ok(()),
         BpffsLocation::Detached => {

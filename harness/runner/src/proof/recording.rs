@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_proof::{minimizer::Reduction, question, setting::TrialSetting};
 use harness_protocol::{
-    mount_option::{MountOption, OPTIONS},
+    mount_option::delegate_any,
     name::{KernelName, ScenarioName},
     outcome::{
         Answer, Asked as AskedOfToken, AttemptFact, Control, ExecAnswer, ObjectStep, ScenarioEnd, ScenarioOutcome,
@@ -139,8 +139,8 @@ pub fn prove_program(
 fn record(testbeds: &[&Testbed<'_>], program: &Program) -> Result<Vec<Result<Recording, NoProof>>, ProofError> {
     let sessions: Vec<ProofSession<'_>> = testbeds.iter().map(|testbed| ProofSession::new(testbed)).collect();
     let put = |session: &ProofSession<'_>| {
-        let options = OPTIONS.map(|key| MountOption { key: key.to_owned(), value: "any".to_owned() }).to_vec();
-        let setting = TrialSetting { options, namespaces: [Namespace::Net].into(), ..TrialSetting::default() };
+        let setting =
+            TrialSetting { options: delegate_any(), namespaces: [Namespace::Net].into(), ..TrialSetting::default() };
         [ExecToken::Own, ExecToken::Inject].map(|token| {
             let exec = Exec { token, ..session.exec_of(program) };
             let sites = [setting.clone().into()];

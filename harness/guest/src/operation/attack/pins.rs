@@ -20,6 +20,7 @@ use crate::{
     attr::Attr,
     bpf::{self, Kind},
     error::{During, SysError},
+    mounts,
     process::{self, Fork},
     pseudofile,
     target::{self, Target},
@@ -115,8 +116,7 @@ fn pivot_root(target: &Target) -> Attacked {
 
 fn pivot(target: &Target) -> Result<(), SysError> {
     process::unshare(UnshareFlags::NEWNS)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).during(|| "mount MS_PRIVATE")?;
+    mounts::make_private()?;
     let root = format!("{}/root", target.parent);
     rustix::fs::mkdir(&*root, Mode::RWXU).during(|| "mkdir")?;
     rustix::mount::mount("root", &*root, "tmpfs", MountFlags::empty(), None).during(|| "mount tmpfs")?;
