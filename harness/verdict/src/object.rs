@@ -86,35 +86,37 @@ pub(super) fn last_denied<'a>(calls: &'a ObjectAnswer, root: &Control, container
 /// Returns the calls of a program, each once, that the kernel refused whenever it made them, but did for `other`. A library
 /// may make the same call with a token and without one, so that only one of them is refused.
 pub fn never_done<'a>(calls: &'a ObjectAnswer, other: &ObjectAnswer) -> Vec<&'a ObjectStep> {
-    let same = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
-    let done =
-        |by: &ObjectAnswer, step: &ObjectStep| by.steps.iter().any(|made| made.errno.is_none() && same(made, step));
+    let done = |by: &ObjectAnswer, step: &ObjectStep| {
+        by.steps.iter().any(|made| made.errno.is_none() && are_alike(made, step))
+    };
+    refused_once(calls, |step| !done(calls, step) && done(other, step))
+}
+
+/// Returns the calls of a program, each once, that the kernel refused here and never refused so in `control`, which made the same
+/// call: with a token, or without one where it made it in only one way.
+pub fn kept_from<'a>(calls: &'a ObjectAnswer, control: &ObjectAnswer) -> Vec<&'a ObjectStep> {
+    refused_once(calls, |step| {
+        let alike: Vec<&ObjectStep> = control.steps.iter().filter(|other| are_alike(other, step)).collect();
+        let exactly: Vec<&ObjectStep> = alike.iter().copied().filter(|other| other.token == step.token).collect();
+        let made = if exactly.is_empty() { alike } else { exactly };
+        made.iter().any(|other| other.errno.is_none()) && made.iter().all(|other| other.errno != step.errno)
+    })
+}
+
+/// Returns the refused calls that are wanted, the first of those that are alike.
+fn refused_once(calls: &ObjectAnswer, is_wanted: impl Fn(&ObjectStep) -> bool) -> Vec<&ObjectStep> {
     let mut found: Vec<&ObjectStep> = Vec::new();
-    for step in calls.steps.iter().filter(|step| step.errno.is_some()) {
-        if !done(calls, step) && done(other, step) && !found.iter().any(|found| same(found, step)) {
+    for step in calls.steps.iter().filter(|step| step.errno.is_some() && is_wanted(step)) {
+        if !found.iter().any(|found| are_alike(found, step)) {
             found.push(step);
         }
     }
     found
 }
 
-/// Returns the calls of a program, each once, that the kernel refused here and never refused so in `control`, which made the same
-/// call: with a token, or without one where it made it in only one way.
-pub fn kept_from<'a>(calls: &'a ObjectAnswer, control: &ObjectAnswer) -> Vec<&'a ObjectStep> {
-    let about = |one: &ObjectStep, other: &ObjectStep| (&one.cmd, &one.about) == (&other.cmd, &other.about);
-    let is_kept = |step: &ObjectStep| {
-        let alike: Vec<&ObjectStep> = control.steps.iter().filter(|other| about(other, step)).collect();
-        let exactly: Vec<&ObjectStep> = alike.iter().copied().filter(|other| other.token == step.token).collect();
-        let made = if exactly.is_empty() { alike } else { exactly };
-        made.iter().any(|other| other.errno.is_none()) && made.iter().all(|other| other.errno != step.errno)
-    };
-    let mut found: Vec<&ObjectStep> = Vec::new();
-    for step in calls.steps.iter().filter(|step| step.errno.is_some() && is_kept(step)) {
-        if !found.iter().any(|found| about(found, step)) {
-            found.push(step);
-        }
-    }
-    found
+/// Whether two calls look the same: whether a token was handed over, and the answer, aside.
+fn are_alike(one: &ObjectStep, other: &ObjectStep) -> bool {
+    (&one.cmd, &one.about, &one.purpose) == (&other.cmd, &other.about, &other.purpose)
 }
 
 /// Returns whether an errno is one with which the kernel says that a permission is missing. It denies with others as well,
@@ -146,11 +148,9 @@ fn calls_of(control: &Control) -> Option<&ObjectAnswer> {
 
 fn result(step: &ObjectStep, controls: &[&ObjectAnswer]) -> StepResult {
     let Some(errno) = step.errno else { return StepResult::Allowed };
-    let same =
-        |other: &&ObjectStep| (&other.cmd, &other.about, &other.purpose) == (&step.cmd, &step.about, &step.purpose);
     // Calls that look the same need not be: one that the control was refused likewise, beside others that it was not, is no denial.
     let is_done = |control: &&ObjectAnswer| {
-        let others: Vec<&ObjectStep> = control.steps.iter().filter(same).collect();
+        let others: Vec<&ObjectStep> = control.steps.iter().filter(|other| are_alike(other, step)).collect();
         let is = |errno: Option<Errno>| others.iter().any(|other| other.errno == errno);
         is(None) && !is(Some(errno))
     };
