@@ -5,8 +5,10 @@
 
 pub mod distribution;
 pub mod install;
+mod program;
 pub mod requirement;
 
 pub use distribution::Distribution;
 pub use install::{HostError, Mode, ensure};
+pub use program::{find_program, is_program};
 pub use requirement::{Host, Purpose, Requirement};

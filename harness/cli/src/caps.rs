@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use anyhow::{Result, anyhow};
 use clap::{Args as ClapArgs, ValueEnum, ValueHint, builder::PossibleValue};
-use harness_builder::progress::Progress;
+use harness_builder::{progress::Progress, vocabularies::Vocabularies};
 use harness_findings::{guard, input::KernelFacts, report};
 use harness_frontend::{WritableFrontend, pasted};
 use harness_objects::{Named, Object, needs};
@@ -19,7 +19,7 @@ use harness_runner::{
     resources::Resources,
 };
 
-use harness_uapi::release::Release;
+use harness_uapi::{permission::Grant, release::Release};
 
 use crate::{
     Context,
@@ -154,15 +154,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         }
         false => kernels.iter().map(|kernel| computed(kernel, &plain)).collect(),
     };
-    let known = vocabularies.known_names();
-    let names = configurations::names(&known);
-    let grant = enough(&computed);
-    let text = |target| grant.as_ref().map(|grant| pasted(target, grant, &names));
-    print(&match args.format {
-        Format::Pasted(target) => text(target).unwrap_or_default(),
-        Format::Json => page::json(&plain, &computed)? + "\n",
-        Format::Human | Format::GuardPolicy => page::human(&computed, text(WritableFrontend::SYSTEMD).as_deref()),
-    })?;
+    let found = (enough(&computed), &vocabularies);
+    deliver(args.format, found, || page::json(&plain, &computed), |pasted| page::human(&computed, pasted))?;
     if let Some(never) = page::never_load(&computed).filter(|_| args.format != Format::Human) {
         eprintln!("error: {never}; `--format human` shows why");
     }
@@ -179,15 +172,26 @@ fn run_program(args: &Args, names: &[String], context: &Context) -> Result<ExitC
     let progress = if args.format == Format::Human { Progress::detect() } else { Progress::silent() };
     let resources = args.proving.resources(context.project()?.clone(), progress)?;
     let found = program::find(&args.program, &args.proving, &resources, &kernels)?;
+    let grant = (found.grant(), &vocabularies);
+    deliver(args.format, grant, || program_page::json(&found), |pasted| program_page::human(&found, pasted))?;
+    Ok(found.exit_code())
+}
+
+/// Prints a result in a format: a page for people has the text to paste for systemd, if there is a grant.
+fn deliver(
+    format: Format,
+    (grant, vocabularies): (Option<Grant>, &Vocabularies),
+    json: impl FnOnce() -> Result<String>,
+    human: impl FnOnce(Option<&str>) -> String,
+) -> Result<()> {
     let known = vocabularies.known_names();
     let names = configurations::names(&known);
-    let text = |target| found.grant().map(|grant| pasted(target, &grant, &names));
-    print(&match args.format {
+    let text = |target| grant.as_ref().map(|grant| pasted(target, grant, &names));
+    print(&match format {
         Format::Pasted(target) => text(target).unwrap_or_default(),
-        Format::Json => program_page::json(&found)? + "\n",
-        Format::Human | Format::GuardPolicy => program_page::human(&found, text(WritableFrontend::SYSTEMD).as_deref()),
-    })?;
-    Ok(found.exit_code())
+        Format::Json => json()? + "\n",
+        Format::Human | Format::GuardPolicy => human(text(WritableFrontend::SYSTEMD).as_deref()),
+    })
 }
 
 /// Prints a policy of the guard with the profile that the objects need on all of the kernels.

@@ -4,10 +4,10 @@ use std::{
     env,
     ffi::OsStr,
     fmt, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use harness_builder::host::{find_program, is_program};
 use thiserror::Error;
 use xshell::{Shell, cmd};
 
@@ -171,13 +171,10 @@ impl Qemu {
 }
 
 fn search(path: &OsStr) -> Result<PathBuf, QemuError> {
-    env::split_paths(path).map(|folder| folder.join(PROGRAM)).find(|file| is_program(file)).ok_or_else(|| {
-        QemuError::NotFound { program: PROGRAM.to_owned(), searched: format!(" on PATH ({})", path.to_string_lossy()) }
+    find_program(path, PROGRAM).ok_or_else(|| QemuError::NotFound {
+        program: PROGRAM.to_owned(),
+        searched: format!(" on PATH ({})", path.to_string_lossy()),
     })
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Parses the version in `QEMU emulator version 7.2.22 (Debian …)`.
@@ -191,6 +188,7 @@ fn parse_version(text: &str) -> Option<Version> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -3,14 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args as ClapArgs, ValueHint};
-use harness_builder::program_files::{self, Kind};
+use harness_builder::{
+    host::{find_program, is_program},
+    program_files::{self, Kind},
+};
 use harness_findings::input::KernelFacts;
 use harness_proof::minimizer::Reduction;
 use harness_protocol::{
@@ -132,15 +134,9 @@ fn located(folder: &Path, name: &str) -> Result<PathBuf> {
     if name.contains('/') {
         return Ok(folder.join(name));
     }
-    let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| is_executable(path));
-    found.ok_or_else(|| {
+    find_program(&env::var_os("PATH").unwrap_or_default(), name).ok_or_else(|| {
         anyhow!("there is no program `{name}` in PATH; with --image IMAGE an image's own program is run")
     })
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 /// Reads files without what they need: the image has that.
@@ -150,7 +146,7 @@ fn plain(paths: &[PathBuf]) -> Result<Vec<ProgramFile>> {
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
             if entry.metadata()?.is_file() {
-                let executable = is_executable(entry.path());
+                let executable = is_program(entry.path());
                 all.insert(text(entry.path())?, ProgramContent::File { bytes: read(entry.path())?, executable });
             }
         }
@@ -161,10 +157,6 @@ fn plain(paths: &[PathBuf]) -> Result<Vec<ProgramFile>> {
 fn copy(file: &program_files::ProgramFile) -> Result<ProgramFile> {
     let content = match &file.kind {
         Kind::File { from, executable, .. } => ProgramContent::File { bytes: read(from)?, executable: *executable },
-        // What a link leads to may be elsewhere in the guest, whose folders are links where this machine's are none.
-        Kind::Link { .. } if file.path.is_file() => {
-            ProgramContent::File { bytes: read(&file.path)?, executable: is_executable(&file.path) }
-        }
         Kind::Link { to } => ProgramContent::Link(text(to)?),
         Kind::Folder => ProgramContent::Folder,
     };
