@@ -3,6 +3,8 @@
 
 #[allow(dead_code, reason = "this test uses only a part of it")]
 mod built;
+#[path = "programs/same_calls.rs"]
+mod same_calls;
 
 use std::{
     env,
@@ -35,7 +37,7 @@ use harness_runner::{
 use harness_uapi::{permission::Element, release::Release};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use built::Built;
+use built::{Built, MINIMAL};
 
 /// The kernels, and the images with programs.
 const KERNELS: [&str; 2] = ["6.12", "7.3"];
@@ -60,22 +62,36 @@ fn main() -> ExitCode {
     }));
     for (kernel, image) in KERNELS.into_iter().flat_map(|kernel| IMAGES.map(|image| (kernel, image))) {
         let name = format!("programs_ask_what_the_page_says::{kernel}::{image}");
-        trials.push(Trial::ignorable_test(name, move || match find(kernel, image) {
-            Ok(None) => Ok(Completion::ignored_with(format!(
-                "kernel {kernel} is not built; `cargo xtask kernel build {kernel}` builds it"
-            ))),
-            Ok(Some((built, files))) => match counted(&built, &files, image) {
-                Ok(()) => Ok(Completion::Completed),
-                Err(error) => Err(Failed::from(format!("{error:#}"))),
-            },
-            Err(error) => match built::gone(image) {
-                Some(reason) => Ok(Completion::ignored_with(reason)),
-                None if env::var_os("CI").is_some() => Err(Failed::from(format!("{error:#}"))),
-                None => Ok(Completion::ignored_with(format!("{error:#}"))),
-            },
-        }));
+        trials.push(trial_on(kernel, image, name, move |built, files| counted(built, files, image)));
+    }
+    for kernel in KERNELS {
+        let name = format!("an_object_asks_the_same_of_a_program_and_of_the_guest_program::{kernel}");
+        trials.push(trial_on(kernel, MINIMAL, name, same_calls::compared));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Creates a test that is skipped, with the reason, if something is not built.
+fn trial_on(
+    kernel: &'static str,
+    image: &'static str,
+    name: String,
+    test: impl FnOnce(&Built, &Files) -> Result<()> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match find(kernel, image) {
+        Ok(None) => Ok(Completion::ignored_with(format!(
+            "kernel {kernel} is not built; `cargo xtask kernel build {kernel}` builds it"
+        ))),
+        Ok(Some((built, files))) => match test(&built, &files) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => Err(Failed::from(format!("{error:#}"))),
+        },
+        Err(error) => match built::gone(image) {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None if env::var_os("CI").is_some() => Err(Failed::from(format!("{error:#}"))),
+            None => Ok(Completion::ignored_with(format!("{error:#}"))),
+        },
+    })
 }
 
 /// What the programs load, and programs of this project that load it.

@@ -39,7 +39,7 @@ pub(crate) struct Built {
 }
 
 /// The image that every test can count on.
-const MINIMAL: &str = "minimal";
+pub(crate) const MINIMAL: &str = "minimal";
 
 /// Creates a test that is skipped, with the reason, if something is not built.
 #[allow(dead_code, reason = "each test program uses one of the two")]
