@@ -3,6 +3,8 @@
 
 #[allow(dead_code, reason = "this test uses only a part of it")]
 mod built;
+#[path = "programs/guarded.rs"]
+mod guarded;
 #[path = "programs/same_calls.rs"]
 mod same_calls;
 
@@ -67,6 +69,8 @@ fn main() -> ExitCode {
     for kernel in KERNELS {
         let name = format!("an_object_asks_the_same_of_a_program_and_of_the_guest_program::{kernel}");
         trials.push(trial_on(kernel, MINIMAL, name, same_calls::compared));
+        let name = format!("the_guard_counts_as_strace_does_and_more_of_a_loader_program::{kernel}");
+        trials.push(trial_on(kernel, guarded::IMAGE, name, guarded::counted));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -161,15 +165,7 @@ fn needs_of_object(built: &Built) -> Result<()> {
 /// Runs each program of an image under strace, and compares what it asks with what the page says.
 fn counted(built: &Built, files: &Files, image: &str) -> Result<()> {
     let rows = rows(image)?;
-    let (folder, console) = run(built, script(&rows), |share| {
-        for name in OBJECTS {
-            fs::copy(files.objects.path(name), share.join(format!("{name}.bpf.o")))?;
-        }
-        fs::copy(files.loaders.aya(), share.join("load-by-aya"))?;
-        fs::copy(files.loaders.libbpf(), share.join("load-by-libbpf"))?;
-        fs::write(share.join("map.py"), include_str!("programs/map.py"))?;
-        Ok(Vec::new())
-    })?;
+    let (folder, console) = run(built, script(&rows), |share| fill(files, share).map(|()| Vec::new()))?;
     let share = folder.path().join("share");
     let mut wrong = String::new();
     for (number, row) in rows.iter().enumerate() {
@@ -188,6 +184,16 @@ fn counted(built: &Built, files: &Files, image: &str) -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{wrong}\nthe console:\n{console}");
     Ok(())
+}
+
+/// Puts what the programs load into the shared folder, and the programs of this project.
+fn fill(files: &Files, share: &Path) -> Result<()> {
+    for name in OBJECTS {
+        fs::copy(files.objects.path(name), share.join(format!("{name}.bpf.o")))?;
+    }
+    fs::copy(files.loaders.aya(), share.join("load-by-aya"))?;
+    fs::copy(files.loaders.libbpf(), share.join("load-by-libbpf"))?;
+    Ok(fs::write(share.join("map.py"), include_str!("programs/map.py"))?)
 }
 
 /// Counts the calls in what strace wrote: of bpf(2), those of them that ask for a token, and of perf_event_open(2).
