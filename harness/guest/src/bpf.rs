@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod names;
+pub(crate) mod verifier_log;
 pub(crate) mod verify;
 
 use std::{

@@ -4,6 +4,7 @@
 mod call;
 pub(crate) mod placed;
 mod program;
+mod stacks;
 mod tracee;
 mod tracer;
 

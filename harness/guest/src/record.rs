@@ -161,6 +161,6 @@ mod tests {
         let Record { seq: 7, event: Event::Fault { message } } = serde_json::from_slice(&line).unwrap() else {
             panic!("{line:?}")
         };
-        insta::assert_snapshot!(message, @"record 7 would have 196650 bytes, and the limit is 196608");
+        insta::assert_snapshot!(message, @"record 7 would have 393258 bytes, and the limit is 393216");
     }
 }

@@ -125,7 +125,7 @@ mod tests {
         let refusal = Refusal { errno: Errno::EPERM, step: Some("load".to_owned()) };
         let verdict = if works { Verdict::Allowed { detail: None } } else { Verdict::Denied(refusal) };
         let (calls, lost, not_made) = Default::default();
-        ObjectProof { verdict, cause: None, calls, omitted: 0, lost, not_made }
+        ObjectProof { verdict, cause: None, calls, is_program: false, omitted: 0, lost, not_made }
     }
 
     const HASH: Element = Element::Bit(Bit { kind: Kind::Map, number: 1 });

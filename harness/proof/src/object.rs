@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt};
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Answer, AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose, ScenarioOutcome},
+    outcome::{
+        Answer, AttemptFact, Control, Feature, ObjectAnswer, ObjectStep, Purpose, ScenarioOutcome, VerifierMessage,
+    },
 };
 use harness_scenario::expanded::Expanded;
 use harness_uapi::vocabulary::Vocabulary;
@@ -23,8 +25,10 @@ pub struct ObjectProof {
     pub verdict: Verdict,
     /// Why it was denied, if the guest searched for the cause.
     pub cause: Option<Reason>,
-    /// The calls libbpf made, in order.
+    /// The calls libbpf or the program made, in order.
     pub calls: Vec<ProvedCall>,
+    /// Whether a program was run, which makes its calls by itself.
+    pub is_program: bool,
     /// The number of further calls that are not listed.
     pub omitted: u32,
     /// The features that libbpf silently did without but used in a control.
@@ -45,7 +49,7 @@ pub struct ProvedCall {
 
 impl fmt::Display for ProvedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", object::text(&self.call), self.result)
+        write!(f, "{}: {}{}", object::text(&self.call), self.result, object::verifier(&self.call))
     }
 }
 
@@ -64,7 +68,12 @@ pub enum ObjectDefect {
     /// It was loaded without maps or programs that it has with every permission.
     NotMade(Vec<String>),
     /// It does not load even with every permission.
-    Broken(Verdict),
+    Broken {
+        /// The verdict.
+        verdict: Verdict,
+        /// What the verifier says, if it is the one that refuses it.
+        verifier: Option<VerifierMessage>,
+    },
     /// It was not tried, because the systemd unit did not run, or did not run to the end; why.
     NotTried(String),
 }
@@ -75,7 +84,8 @@ impl fmt::Display for ObjectDefect {
             Self::Denied { call: Some(call), .. } => call.fmt(f),
             Self::Denied { stage, errno, call: None } => write!(f, "{stage}: denied {errno}"),
             Self::NotMade(what) => write!(f, "not made: {}", what.join(", ")),
-            Self::Broken(verdict) => write!(f, "for nobody: {verdict}"),
+            Self::Broken { verdict, verifier: None } => write!(f, "for nobody: {verdict}"),
+            Self::Broken { verdict, verifier: Some(message) } => write!(f, "for nobody: {verdict}; {message}"),
             Self::NotTried(why) => write!(f, "not tried: {why}"),
         }
     }
@@ -93,16 +103,29 @@ impl ObjectProof {
                 call: self.decisive().cloned(),
             }),
             Verdict::NotMade { why } => Some(ObjectDefect::NotTried(why.clone())),
-            other => Some(ObjectDefect::Broken(other.clone())),
+            other => Some(ObjectDefect::Broken { verdict: other.clone(), verifier: self.said().cloned() }),
         }
     }
 
+    /// Returns what the verifier says last of a program of the object's own.
+    fn said(&self) -> Option<&VerifierMessage> {
+        let own = self.calls.iter().rev().filter(|proved| proved.call.purpose == Purpose::Object);
+        own.filter_map(|proved| proved.call.verifier.as_ref()).next()
+    }
+
     /// Returns the last denied call for the object itself, or else the last denied call; one that was denied for a permission is
-    /// preferred.
+    /// preferred. Of a program it is the last refused call of its own, even if the control has none that looks alike.
     fn decisive(&self) -> Option<&ProvedCall> {
         let denied = |proved: &&ProvedCall| matches!(proved.result, StepResult::Denied(_));
         let own = |proved: &&ProvedCall| matches!(proved.call.purpose, Purpose::Object | Purpose::Attachment);
-        let permission = |proved: &&ProvedCall| proved.call.errno.is_some_and(object::is_of_permission);
+        let permission = |proved: &&ProvedCall| {
+            proved.call.errno.is_some_and(object::is_of_permission) || proved.call.verifier.is_some()
+        };
+        // After a probe that was refused, a library may drop what distinguishes its call from that in the control.
+        let refused = |proved: &&ProvedCall| self.is_program && proved.call.errno.is_some();
+        if let Some(last) = self.calls.iter().rev().filter(refused).filter(own).find(permission) {
+            return Some(last);
+        }
         let all = || self.calls.iter().rev().filter(denied);
         all().filter(own).find(permission).or_else(|| all().find(own)).or_else(|| all().next())
     }
@@ -137,6 +160,7 @@ fn proof(verdict: Verdict, cause: Option<Reason>, fact: &AttemptFact) -> ObjectP
         cause: cause.filter(|_| verdict.class() == Class::Denied),
         verdict,
         calls: calls.map(|(call, result)| ProvedCall { call: call.clone(), result }).collect(),
+        is_program: matches!(fact.answer, Answer::Exec(_)),
         omitted,
         lost: object::lost(fact).into_iter().cloned().collect(),
         not_made,
@@ -154,8 +178,12 @@ fn not_made(object: &ObjectAnswer, fact: &AttemptFact) -> Vec<String> {
 /// there as well no token covers.
 fn kept_from(calls: &ObjectAnswer, container: &Control) -> Vec<String> {
     let Control::Made(Answer::Exec(control)) = container else { return Vec::new() };
-    let refused: BTreeSet<String> = object::kept_from(calls, &control.calls).into_iter().map(object::text).collect();
+    let refused: BTreeSet<String> = object::kept_from(calls, &control.calls).into_iter().map(told).collect();
     refused.into_iter().collect()
+}
+
+fn told(step: &ObjectStep) -> String {
+    object::text(step) + &object::verifier(step)
 }
 
 /// Returns the maps and programs that were created, whatever features were lost.
@@ -170,11 +198,12 @@ fn own(object: &ObjectAnswer) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use harness_protocol::outcome::{ExecAnswer, ExecEnd};
     use harness_verdict::verdict::Refusal;
 
     fn step(cmd: &str, about: &str, errno: Option<Errno>) -> ObjectStep {
         let (cmd, about) = (cmd.to_owned(), about.to_owned());
-        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1 }
+        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1, ..Default::default() }
     }
 
     fn fact(steps: Vec<ObjectStep>, controlled: Vec<ObjectStep>) -> AttemptFact {
@@ -221,6 +250,37 @@ mod tests {
     }
 
     #[test]
+    fn the_last_refused_call_of_a_program_tells_why() {
+        let message = VerifierMessage { reason: "not here".to_owned(), ..Default::default() };
+        let probe = step("prog_load", "cgroup_sock for cgroup_inet_sock_create", Some(Errno::EPERM));
+        // Without the attach types that the probe is about, it is no longer `xdp count for xdp`.
+        let load = ObjectStep { verifier: Some(message), ..step("prog_load", "xdp", Some(Errno::from_raw(22))) };
+        let exec = |steps| {
+            let calls = ObjectAnswer { steps, ..Default::default() };
+            let (end, output) = (ExecEnd::Exited(1), String::new());
+            Answer::Exec(Box::new(ExecAnswer {
+                end,
+                took_ms: 0,
+                calls,
+                injected: 0,
+                asked: Vec::new(),
+                sites: Vec::new(),
+                output,
+            }))
+        };
+        let done = |step: &ObjectStep| ObjectStep { errno: None, ..step.clone() };
+        let control = vec![done(&probe), step("prog_load", "xdp count for xdp", None)];
+        let fact = AttemptFact {
+            answer: exec(vec![probe, load]),
+            container: Control::Made(exec(control)),
+            ..fact(vec![], vec![])
+        };
+        let denied = Verdict::Denied(Refusal { errno: Errno::EPERM, step: None });
+        let defect = proof(denied, None, &fact).defect().unwrap().to_string();
+        assert_eq!(defect, "prog_load xdp, token: refused EINVAL; the verifier: not here");
+    }
+
+    #[test]
     fn what_a_unit_did_not_live_to_load_was_not_tried() {
         let verdict = Verdict::NotMade { why: "the unit did not run".to_owned() };
         let defect = proof(verdict, None, &fact(vec![], vec![])).defect().unwrap();
@@ -230,6 +290,14 @@ mod tests {
     #[test]
     fn what_nobody_loads_is_broken() {
         let verdict = Verdict::Malformed(Refusal { errno: Errno::EINVAL, step: None });
-        assert_eq!(proof(verdict.clone(), None, &fact(vec![], vec![])).defect(), Some(ObjectDefect::Broken(verdict)));
+        let defect = |steps| proof(verdict.clone(), None, &fact(steps, vec![])).defect().unwrap();
+        assert_eq!(defect(vec![]), ObjectDefect::Broken { verdict: verdict.clone(), verifier: None });
+        let message = |reason: &str| VerifierMessage { reason: reason.to_owned(), ..Default::default() };
+        let load = |about: &str, reason: Option<&str>| ObjectStep {
+            verifier: reason.map(message),
+            ..step("prog_load", about, Some(Errno::EPERM))
+        };
+        let steps = vec![load("xdp a", Some("first")), load("xdp b", Some("R1 is wrong")), load("xdp c", None)];
+        assert_eq!(defect(steps).to_string(), "for nobody: malformed EINVAL; the verifier: R1 is wrong");
     }
 }

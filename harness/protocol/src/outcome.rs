@@ -17,8 +17,11 @@ use crate::{
     name::{ContainerName, ScenarioName},
     plan::HelperIds,
 };
-pub use exec::{Asked, ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT};
-pub use object::{Feature, LONGEST_NAME, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose};
+pub use exec::{Asked, ExecAnswer, ExecEnd, Frame, MOST_ASKED, MOST_FRAMES, MOST_OUTPUT, MOST_SITES};
+pub use object::{
+    Feature, LONGEST_NAME, LONGEST_REASON, MOST_MESSAGES, MOST_STEPS, ObjectAnswer, ObjectFailure, ObjectStep, Purpose,
+    VerifierMessage,
+};
 pub use splat::{CONSOLE_MARK, ConsoleMark, Splat, TAINTS, taint_names};
 pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
 
@@ -26,7 +29,7 @@ pub use unit::{LONGEST_WARNING, MOST_WARNINGS, UnitFact};
 pub const RECORD_FILE: &str = "outcomes.jsonl";
 
 /// The longest line in bytes, including its end.
-pub const LONGEST_LINE: usize = 192 * 1024;
+pub const LONGEST_LINE: usize = 384 * 1024;
 
 /// What the guest program's message begins with if it cannot write the record: the share is the host's, so the host is at fault.
 pub const RECORD_LOST: &str = "cannot keep the record";

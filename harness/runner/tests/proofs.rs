@@ -108,7 +108,7 @@ fn tried(built: &built::Built) -> Result<()> {
     assert_eq!(kprobe.cause.as_ref().unwrap().to_string(), "not delegable");
     assert_eq!(kprobe.defect().unwrap().to_string(), "perf_event_open probe: denied EACCES");
     assert!(kprobe.calls.iter().any(|call| call.call.cmd == "prog_load" && call.result == StepResult::Allowed));
-    assert!(matches!(all.objects[3].proof.as_ref().unwrap().defect(), Some(ObjectDefect::Broken(_))));
+    assert!(matches!(all.objects[3].proof.as_ref().unwrap().defect(), Some(ObjectDefect::Broken { .. })));
 
     let Mount::Refused(refusal) = mount(misspelt) else { panic!("{misspelt:?}") };
     assert_eq!(refusal.to_string(), "EINVAL by fsconfig delegate_maps");
@@ -195,6 +195,7 @@ fn reduced(built: &built::Built) -> Result<()> {
     assert!(helpers.grant.has_bit(Bit { kind: Kind::Prog, number: 6 }) && helpers.superfluous.len() >= 3);
     let perfmon = needed(helpers, Element::Capability(Capability::Perfmon));
     assert!(perfmon.starts_with("prog_load xdp look_around"), "{perfmon}");
+    assert!(perfmon.contains("the verifier: ") && perfmon.contains("call bpf_get_current_task#35"), "{perfmon}");
     for minimal in [queue, helpers] {
         assert!(minimal.needed.values().all(|needs| !needs.is_empty()), "{minimal:?}");
     }

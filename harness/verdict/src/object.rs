@@ -169,6 +169,11 @@ fn lost_line(feature: &Feature) -> Step {
     line(format!("{}, asked {how} a token", feature.name), StepResult::Lost)
 }
 
+/// Returns what the verifier says of a refused load, after a semicolon; nothing if it says nothing.
+pub fn verifier(step: &ObjectStep) -> String {
+    step.verifier.as_ref().map(|message| format!("; {message}")).unwrap_or_default()
+}
+
 /// Returns a short description of a call.
 pub fn text(step: &ObjectStep) -> String {
     let probe = match &step.purpose {
@@ -189,7 +194,7 @@ mod tests {
 
     fn step(about: &str, errno: Option<Errno>) -> ObjectStep {
         let (cmd, about) = ("map_create".to_owned(), about.to_owned());
-        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1 }
+        ObjectStep { cmd, about, purpose: Purpose::Object, token: true, errno, times: 1, ..Default::default() }
     }
 
     fn feature(supported: bool, by_object: bool) -> Feature {

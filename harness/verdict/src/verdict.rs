@@ -8,7 +8,7 @@ use std::fmt;
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Answer, Control, ExecAnswer},
+    outcome::{Answer, Control, ExecAnswer, ExecEnd},
 };
 use harness_scenario::expect::Expect;
 use schemars::JsonSchema;
@@ -172,6 +172,17 @@ pub enum NoVerdict {
         /// Why the container could not try.
         container: String,
     },
+    /// A program was slow rather than kept from its work.
+    #[error(
+        "the program did not end within {:.1} s, and with every permission it takes {:.1} s: give it at least twice that",
+         *took_ms as f64 / 1000.0, *control_ms as f64 / 1000.0
+    )]
+    TooSlow {
+        /// How long it ran, in milliseconds.
+        took_ms: u64,
+        /// How long it ran with every permission, in milliseconds.
+        control_ms: u64,
+    },
 }
 
 /// Judges one answer.
@@ -196,7 +207,7 @@ pub fn judge(
             Some(failure) => Refusal { errno: failure.errno, step: Some(failure.stage.clone()) },
         },
         Answer::Exec(exec) if exec.end.is_success() => return Ok(Verdict::Allowed { detail: None }),
-        Answer::Exec(exec) => match decisive(exec, root, container) {
+        Answer::Exec(exec) => match within_time(exec, root, container).map(|()| decisive(exec, root, container))? {
             Some(step) => step,
             None => return Ok(Verdict::NotMade { why: undecided(exec, root.succeeded() || container.succeeded()) }),
         },
@@ -213,6 +224,21 @@ pub fn judge(
             Err(NoVerdict::NoControl { refusal, root: root.clone(), container: container.clone() })
         }
         _ => Ok(Verdict::Malformed(refusal)),
+    }
+}
+
+/// Says nothing of a program that was out of time where it takes more than half of that with every permission: on a machine
+/// that has other work it is as likely slow as kept from its work.
+fn within_time(exec: &ExecAnswer, root: &Control, container: &Control) -> Result<(), NoVerdict> {
+    let took = |control: &Control| match control {
+        Control::Made(Answer::Exec(made)) if made.end.is_success() => Some(made.took_ms),
+        _ => None,
+    };
+    match [root, container].into_iter().filter_map(took).max() {
+        Some(control_ms) if exec.end == ExecEnd::OutOfTime && 2 * control_ms > exec.took_ms => {
+            Err(NoVerdict::TooSlow { took_ms: exec.took_ms, control_ms })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -247,7 +273,7 @@ fn speaks_of_resources(errno: Errno) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use harness_protocol::outcome::{ExecEnd, ObjectAnswer, ObjectStep, Purpose};
+    use harness_protocol::outcome::{ObjectAnswer, ObjectStep, Purpose};
 
     use super::*;
 
@@ -307,9 +333,18 @@ mod tests {
             token: false,
             errno: (*errno != 0).then(|| Errno::from_raw(*errno)),
             times: 1,
+            ..Default::default()
         };
         let calls = ObjectAnswer { steps: steps.iter().map(step).collect(), ..Default::default() };
-        Answer::Exec(Box::new(ExecAnswer { end, calls, injected: 0, asked: Vec::new(), output: String::new() }))
+        Answer::Exec(Box::new(ExecAnswer {
+            end,
+            calls,
+            injected: 0,
+            took_ms: 0,
+            asked: Vec::new(),
+            sites: Vec::new(),
+            output: String::new(),
+        }))
     }
 
     fn program(answer: &Answer, root: Answer) -> String {
@@ -329,6 +364,16 @@ mod tests {
         let elsewhere = ran(failed.clone(), &[("obj_get", 2)]);
         insta::assert_snapshot!(program(&elsewhere, root()), @"not made: the program exited with 255, although the kernel denied none of its calls");
         assert_eq!(program(&elsewhere, elsewhere.clone()), "malformed ENOENT by obj_get");
+        let lasting = |took_ms, end, steps| match ran(end, steps) {
+            Answer::Exec(exec) => Answer::Exec(Box::new(ExecAnswer { took_ms, ..*exec })),
+            other => other,
+        };
+        let late = lasting(20_000, ExecEnd::OutOfTime, &[("map_create", 1)]);
+        let with = |took_ms| made(lasting(took_ms, ExecEnd::Exited(0), &[("map_create", 0)]));
+        let absent = Control::NotMade("no".to_owned());
+        assert_eq!(judge(&late, &with(9_000), &absent, None).unwrap().to_string(), "denied EPERM by map_create");
+        let slow = judge(&late, &with(9_000), &with(11_500), None).unwrap_err();
+        insta::assert_snapshot!(slow, @"the program did not end within 20.0 s, and with every permission it takes 11.5 s: give it at least twice that");
         let silent = ran(ExecEnd::OutOfTime, &[]);
         insta::assert_snapshot!(program(&silent, silent.clone()), @"not made: the program did not end in time, with every permission as well, and the kernel refused none of its calls");
     }

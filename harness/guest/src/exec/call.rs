@@ -26,6 +26,15 @@ pub(super) struct BpfCall {
     pub(super) attr: [u8; ATTR],
 }
 
+/// The buffer for a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Log {
+    /// Its address in the caller's memory.
+    pub(super) at: u64,
+    /// Its size in bytes.
+    pub(super) size: usize,
+}
+
 /// The commands whose meaning is told (`enum bpf_cmd`).
 mod command {
     pub(super) const MAP_CREATE: u32 = 0;
@@ -77,6 +86,13 @@ impl BpfCall {
         command.offset() + 4
     }
 
+    /// Returns where the caller wants the verifier's log, if it does.
+    pub(super) fn log(&self) -> Option<Log> {
+        let long = |at: usize| u64::from(self.word(at)) | u64::from(self.word(at + 4)) << 32;
+        let (level, size, at) = (self.word(24), self.word(28) as usize, long(32));
+        (self.command == command::PROG_LOAD && level > 0 && at != 0).then_some(Log { at, size })
+    }
+
     /// Returns what a token has to allow for it.
     pub(super) fn asked(&self) -> Option<Asked> {
         let command = self.token_command()?;
@@ -102,20 +118,35 @@ impl BpfCall {
             command::RAW_TRACEPOINT_OPEN => (String::new(), Purpose::Attachment),
             _ => (String::new(), Purpose::Work),
         };
-        ObjectStep { cmd: names::command_name(self.command), about, purpose, token, errno, times: 1 }
+        ObjectStep {
+            cmd: names::command_name(self.command),
+            about,
+            purpose,
+            token,
+            errno,
+            times: 1,
+            ..Default::default()
+        }
     }
+}
+
+/// Returns how long the kernel says that the log of a load is, with the zero at its end (`log_true_size`, Linux 6.4); `None` if the
+/// caller's attributes have no room for that.
+pub(super) fn log_length(attr: &[u8]) -> Option<usize> {
+    let bytes = attr.get(140..144)?.try_into().ok()?;
+    usize::try_from(u32::from_ne_bytes(bytes)).ok().filter(|length| *length > 0)
 }
 
 /// Returns the step for `perf_event_open(2)`.
 pub(super) fn event(errno: Option<Errno>) -> ObjectStep {
     let (cmd, about, purpose) = ("perf_event_open".to_owned(), String::new(), Purpose::Attachment);
-    ObjectStep { cmd, about, purpose, token: false, errno, times: 1 }
+    ObjectStep { cmd, about, purpose, token: false, errno, times: 1, ..Default::default() }
 }
 
 /// Returns the step for the token that is to be handed over and cannot be made.
 pub(super) fn no_token(errno: Errno) -> ObjectStep {
     let (cmd, about, purpose) = ("token_create".to_owned(), String::new(), Purpose::Work);
-    ObjectStep { cmd, about, purpose, token: false, errno: Some(errno), times: 1 }
+    ObjectStep { cmd, about, purpose, token: false, errno: Some(errno), times: 1, ..Default::default() }
 }
 
 /// Returns the offset of the flags among which that of a token is.
@@ -176,11 +207,16 @@ mod tests {
             inner.expected_attach_type = sys::BPF_CGROUP_INET_EGRESS;
             inner.prog_name[0] = b'"' as _;
             (inner.prog_flags, inner.prog_token_fd) = (sys::BPF_F_TOKEN_FD, 1000);
+            inner.log_true_size = 77;
+            (inner.log_level, inner.log_size, inner.log_buf) = (1, 4096, 0x7f00_0000_1000);
         }
         let call = BpfCall::new(u64::from(sys::BPF_PROG_LOAD | COMMON_ATTRS), &bytes(&load));
         let step = call.step(true, Some(Errno::EPERM));
         assert_eq!((step.cmd.as_str(), step.about.as_str()), ("prog_load", "cgroup_skb ? for cgroup_inet_egress"));
         assert!(call.has_token());
+        assert_eq!(call.log(), Some(Log { at: 0x7f00_0000_1000, size: 4096 }));
+        assert_eq!(BpfCall::new(u64::from(sys::BPF_PROG_LOAD), &bytes(&load)[..24]).log(), None);
+        assert_eq!((log_length(&bytes(&load)), log_length(&bytes(&load)[..140])), (Some(77), None));
         let mut without = BpfCall::new(u64::from(sys::BPF_PROG_LOAD), &bytes(&load)[..44]);
         assert!(!without.has_token());
         assert_eq!(without.add_token(TokenCommand::ProgLoad, 1000), 148);

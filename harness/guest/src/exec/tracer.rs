@@ -10,7 +10,10 @@ use std::{
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Asked, ExecAnswer, ExecEnd, MOST_ASKED, MOST_OUTPUT, ObjectAnswer},
+    outcome::{
+        Asked, ExecAnswer, ExecEnd, Frame, MOST_ASKED, MOST_MESSAGES, MOST_OUTPUT, MOST_SITES, ObjectAnswer,
+        ObjectStep, VerifierMessage,
+    },
     plan::{Exec, TokenCommand},
 };
 use rustix::{
@@ -20,11 +23,13 @@ use rustix::{
 };
 
 use super::{
-    call::{self, ATTR, BpfCall},
+    call::{self, ATTR, BpfCall, Log},
     program::{self, TOKEN, X32},
+    stacks::Stacks,
     tracee::{Registers, Tracee},
 };
 use crate::{
+    bpf::verifier_log::{self, TAIL},
     context::Loader,
     error::{During, SysError, last_errno},
     object::add_step,
@@ -47,6 +52,8 @@ struct Begun {
     what: BegunCall,
     /// The registers before a token was added, and where the attributes are since.
     moved: Option<(Registers, u64)>,
+    /// Where in the program it is made: an index into the places.
+    site: Option<u32>,
 }
 
 enum BegunCall {
@@ -62,6 +69,10 @@ struct Trace<'a> {
     begun: BTreeMap<i32, Begun>,
     answer: ObjectAnswer,
     asked: Vec<Asked>,
+    stacks: Stacks,
+    sites: Vec<Vec<Frame>>,
+    /// How many messages of the verifier were kept.
+    messages: usize,
     injected: u32,
     output: Output,
     /// Whether the text that is waited for was in the output.
@@ -80,7 +91,8 @@ struct Output {
 
 /// Runs a program and returns what it did, or why it could not be run.
 pub(super) fn trace(exec: &Exec, loader: Loader, handed: Handed) -> Result<Result<ExecAnswer, String>, SysError> {
-    let deadline = Instant::now() + Duration::from_millis(exec.limit_ms);
+    let started = Instant::now();
+    let deadline = started + Duration::from_millis(exec.limit_ms);
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "pipe")?;
     rustix::io::ioctl_fionbio(&reader, true).during(|| "ioctl FIONBIO")?;
     let children = children()?;
@@ -104,6 +116,9 @@ pub(super) fn trace(exec: &Exec, loader: Loader, handed: Handed) -> Result<Resul
         begun: BTreeMap::new(),
         answer: ObjectAnswer::default(),
         asked: Vec::new(),
+        stacks: Stacks::default(),
+        sites: Vec::new(),
+        messages: 0,
         injected: 0,
         output: Output::default(),
         printed: false,
@@ -130,9 +145,11 @@ pub(super) fn trace(exec: &Exec, loader: Loader, handed: Handed) -> Result<Resul
         }
         end => Ok(ExecAnswer {
             end: end.unwrap_or(ExecEnd::OutOfTime),
+            took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             calls: trace.answer,
             injected: trace.injected,
             asked: trace.asked,
+            sites: trace.sites,
             output,
         }),
     })
@@ -247,8 +264,9 @@ impl Trace<'_> {
             return Ok(false);
         }
         let thread = tracee.0.as_raw_nonzero().get();
+        let site = self.site(tracee, &registers);
         if i64::from(number) == libc::SYS_perf_event_open {
-            self.begun.insert(thread, Begun { what: BegunCall::Event, moved: None });
+            self.begun.insert(thread, Begun { what: BegunCall::Event, moved: None, site });
             return Ok(true);
         }
         let size = (registers.rdx as u32 as usize).min(ATTR);
@@ -262,8 +280,37 @@ impl Trace<'_> {
             None => None,
         };
         self.injected += u32::from(moved.is_some());
-        self.begun.insert(thread, Begun { what: BegunCall::Bpf(Box::new(call)), moved });
+        self.begun.insert(thread, Begun { what: BegunCall::Bpf(Box::new(call)), moved, site });
         Ok(true)
+    }
+
+    /// Finds out where a thread is about to make a call, if that is to be recorded.
+    fn site(&mut self, tracee: Tracee, registers: &Registers) -> Option<u32> {
+        if !self.exec.sites {
+            return None;
+        }
+        let stack = Some(self.stacks.of(tracee, registers)).filter(|stack| !stack.is_empty())?;
+        let known = self.sites.iter().position(|known| *known == stack);
+        let at = known.or_else(|| {
+            let at = self.sites.len();
+            (at < MOST_SITES).then(|| self.sites.push(stack)).map(|()| at)
+        })?;
+        u32::try_from(at).ok()
+    }
+
+    /// Returns what the verifier says of a program that it refused, if the caller asked for that.
+    fn said(
+        &mut self,
+        tracee: Tracee,
+        call: &BpfCall,
+        registers: &Registers,
+        errno: Option<Errno>,
+    ) -> Option<VerifierMessage> {
+        let log = errno.and(call.log()).filter(|_| self.messages < MOST_MESSAGES)?;
+        let attr = tracee.read(registers.rsi, (registers.rdx as u32 as usize).min(ATTR));
+        let message = verifier_log::message(&tail(tracee, &log, call::log_length(&attr)))?;
+        self.messages += 1;
+        Some(message)
     }
 
     /// Returns the command of a call for which a token is handed over.
@@ -274,7 +321,9 @@ impl Trace<'_> {
 
     /// Notes the answer to a call, and undoes what was done to add a token.
     fn end(&mut self, tracee: Tracee) -> Result<(), SysError> {
-        let Some(Begun { what, moved }) = self.begun.remove(&tracee.0.as_raw_nonzero().get()) else { return Ok(()) };
+        let Some(Begun { what, moved, site }) = self.begun.remove(&tracee.0.as_raw_nonzero().get()) else {
+            return Ok(());
+        };
         let registers = tracee.registers()?;
         let result = registers.rax.cast_signed();
         let errno = i32::try_from(-result).ok().filter(|errno| (1..4096).contains(errno)).map(Errno::from_raw);
@@ -285,7 +334,7 @@ impl Trace<'_> {
             tracee.set_registers(&Registers { rsi: before.rsi, rdx: before.rdx, ..registers })?;
         }
         match what {
-            BegunCall::Event => add_step(&mut self.answer, call::event(errno)),
+            BegunCall::Event => add_step(&mut self.answer, ObjectStep { site, ..call::event(errno) }),
             // The verifier gives up when a signal arrives, and the caller loads again (`check_cfg` and `do_check`,
             // `kernel/bpf/verifier.c`): how often is chance.
             BegunCall::Bpf(call) if call.token_command() == Some(TokenCommand::ProgLoad) && errno == Some(again()) => {}
@@ -297,7 +346,8 @@ impl Trace<'_> {
                 {
                     self.asked.push(asked);
                 }
-                add_step(&mut self.answer, call.step(token, errno));
+                let verifier = self.said(tracee, &call, &registers, errno);
+                add_step(&mut self.answer, ObjectStep { site, verifier, ..call.step(token, errno) });
             }
         }
         Ok(())
@@ -377,6 +427,27 @@ fn give_back(tracee: Tracee, before: &Registers, at: u64, call: &BpfCall) -> Res
         return Ok(());
     }
     tracee.write(before.rsi + word as u64, &tracee.read(at + word as u64, 8))
+}
+
+/// Reads the end of a log, a string that ends with a zero. Where the kernel does not say how long it is, it is read from its
+/// beginning, and nothing is said of one that is too long for that.
+fn tail(tracee: Tracee, log: &Log, length: Option<usize>) -> Vec<u8> {
+    /// The most that is read, in bytes.
+    const MOST: usize = 256 * 1024;
+    let skipped = length.filter(|length| *length <= log.size).map_or(0, |length| length.saturating_sub(TAIL));
+    let mut read = Vec::new();
+    while read.len() < MOST.min(log.size - skipped) {
+        let piece = tracee.read(log.at + (skipped + read.len()) as u64, TAIL.min(log.size - skipped - read.len()));
+        let end = piece.iter().position(|byte| *byte == 0);
+        read.extend(&piece[..end.unwrap_or(piece.len())]);
+        if end.is_some() {
+            return read;
+        }
+        if piece.is_empty() {
+            break;
+        }
+    }
+    Vec::new()
 }
 
 impl Output {

@@ -2,12 +2,15 @@
 
 use harness_protocol::outcome::{Feature, MOST_STEPS, ObjectAnswer, ObjectStep, Purpose};
 
-/// Adds a call; a repetition of the previous call with the same answer is counted.
+/// Adds a call; a repetition of the previous call with the same answer is counted, wherever it was made and whatever the
+/// verifier says then.
 pub(crate) fn add_step(answer: &mut ObjectAnswer, step: ObjectStep) {
+    let meaning = |step: &ObjectStep| ObjectStep { times: 1, verifier: None, site: None, ..step.clone() };
     if let Some(last) = answer.steps.last_mut()
-        && (ObjectStep { times: 1, ..last.clone() }) == step
+        && meaning(last) == meaning(&step)
     {
         last.times += 1;
+        last.verifier = step.verifier.or(last.verifier.take());
     } else if answer.steps.len() < MOST_STEPS || drop_probe(answer, &step) {
         answer.steps.push(step);
     } else {
@@ -40,7 +43,7 @@ mod tests {
 
     fn step(about: &str) -> ObjectStep {
         let (cmd, about) = ("map_create".to_owned(), about.to_owned());
-        ObjectStep { cmd, about, purpose: Purpose::Object, token: false, errno: None, times: 1 }
+        ObjectStep { cmd, about, purpose: Purpose::Object, token: false, errno: None, times: 1, ..Default::default() }
     }
 
     #[test]

@@ -14,12 +14,15 @@ use std::{
 
 use harness_protocol::{
     errno::Errno,
-    outcome::{Feature, ObjectAnswer, ObjectStep, Purpose},
+    outcome::{Feature, MOST_MESSAGES, ObjectAnswer, ObjectStep, Purpose, VerifierMessage},
 };
 use libbpf_sys as sys;
 
 use super::answer;
-use crate::bpf::names::{attach_type, command_name, feature_name, map_type, prog_type, text};
+use crate::bpf::{
+    names::{attach_type, command_name, feature_name, map_type, prog_type, text},
+    verifier_log,
+};
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -32,6 +35,8 @@ struct Recorder {
     /// The feature being probed, by its number in libbpf's list.
     probing: Option<u32>,
     recorded: RecordedObject,
+    /// How many messages of the verifier were kept.
+    messages: usize,
     attaching: Option<Attaching>,
 }
 
@@ -189,7 +194,23 @@ impl Recorder {
             (None, false, _) => Purpose::Work,
         };
         let about = attached.unwrap_or(about);
-        self.add(ObjectStep { cmd: command_name(cmd), about, purpose, token, errno, times: 1 });
+        let verifier = errno.filter(|_| cmd == sys::BPF_PROG_LOAD).and_then(|_| self.said(attr));
+        self.add(ObjectStep { cmd: command_name(cmd), about, purpose, token, errno, times: 1, verifier, site: None });
+    }
+
+    /// Returns what the verifier says of a program that it refused, if libbpf asked for that.
+    fn said(&mut self, attr: &sys::bpf_attr) -> Option<VerifierMessage> {
+        // SAFETY: the command is BPF_PROG_LOAD; all members are integers.
+        let load = unsafe { &attr.__bindgen_anon_3 };
+        if load.log_level == 0 || load.log_buf == 0 || self.messages == MOST_MESSAGES {
+            return None;
+        }
+        // SAFETY: libbpf's buffer has this size, and lives as long as the call; the kernel has just written to it.
+        let log = unsafe { std::slice::from_raw_parts(load.log_buf as *const u8, load.log_size as usize) };
+        let end = log.iter().position(|byte| *byte == 0)?;
+        let message = verifier_log::message(&log[..end])?;
+        self.messages += 1;
+        Some(message)
     }
 
     fn note_event(&mut self, errno: Option<Errno>) {
@@ -199,7 +220,7 @@ impl Recorder {
             (None, None) => (String::new(), Purpose::Work),
         };
         let cmd = "perf_event_open".to_owned();
-        self.add(ObjectStep { cmd, about, purpose, token: false, errno, times: 1 });
+        self.add(ObjectStep { cmd, about, purpose, token: false, errno, times: 1, ..Default::default() });
     }
 
     fn add(&mut self, step: ObjectStep) {
@@ -230,7 +251,15 @@ impl Recorder {
         let unsupported = calls == 0 && failure == Some(Errno::from_raw(libc::EOPNOTSUPP));
         if failure.is_some() && !refused && !unsupported {
             let (cmd, purpose) = ("attach".to_owned(), Purpose::Attachment);
-            self.add(ObjectStep { cmd, about: name, purpose, token: false, errno: failure, times: 1 });
+            self.add(ObjectStep {
+                cmd,
+                about: name,
+                purpose,
+                token: false,
+                errno: failure,
+                times: 1,
+                ..Default::default()
+            });
         }
         calls
     }

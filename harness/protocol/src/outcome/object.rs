@@ -44,7 +44,7 @@ pub struct ObjectFailure {
 
 /// Consecutive calls of `bpf(2)` with the same meaning and answer; or of `perf_event_open(2)`, where something is
 /// attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectStep {
     /// The command as the kernel names it, in lower case, such as `map_create`; or `perf_event_open`; or `attach` if
@@ -61,10 +61,48 @@ pub struct ObjectStep {
     pub errno: Option<Errno>,
     /// How often it was made: libbpf repeats a refused load to get the verifier's log.
     pub times: u32,
+    /// Why the verifier refused a program, if its log was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<VerifierMessage>,
+    /// Where a program made the call first: an index into [`super::ExecAnswer::sites`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<u32>,
 }
 
+/// Why the verifier refused a program: the end of its log, which is text for people and differs from release to release
+/// (`kernel/bpf/log.c`, `verbose` in `kernel/bpf/verifier.c`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifierMessage {
+    /// The instruction that it looked at last, by its number and as the log shows it, such as `4: (85) call bpf_probe_read#4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
+    /// The line of the source that this is part of, if the program has line information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What it says then, in at most [`LONGEST_REASON`] bytes.
+    pub reason: String,
+}
+
+impl std::fmt::Display for VerifierMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the verifier: {}", self.reason)?;
+        match (&self.instruction, &self.source) {
+            (Some(instruction), Some(source)) => write!(f, " (at {instruction}; {source})"),
+            (Some(instruction), None) => write!(f, " (at {instruction})"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// The longest of the texts of a [`VerifierMessage`], in bytes.
+pub const LONGEST_REASON: usize = 256;
+
+/// The most messages of the verifier that an answer has.
+pub const MOST_MESSAGES: usize = 16;
+
 /// What a call is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Purpose {
     /// One of the object's maps or programs, or its types.
@@ -74,6 +112,7 @@ pub enum Purpose {
     /// Probing whether the kernel has this feature.
     Probe(String),
     /// libbpf's work around the object, such as making the token.
+    #[default]
     Work,
 }
 

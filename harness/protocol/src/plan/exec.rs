@@ -35,6 +35,9 @@ pub struct Exec {
     pub until: Option<String>,
     /// How long it may take, in milliseconds.
     pub limit_ms: u64,
+    /// Whether it is recorded where in the program each call is made. It must be in the initial pid namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sites: bool,
     /// Whether a denial gets no search for its cause, because the attempt is itself part of such a search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unexplained: bool,

@@ -193,7 +193,7 @@ pub fn prove(kernels: &[BuiltKernel<'_>], cases: &[Case<'_>]) -> Result<Vec<Vec<
 }
 
 fn is_broken(need: &FailedObject) -> bool {
-    matches!(need.defect, ObjectDefect::Broken(_))
+    matches!(need.defect, ObjectDefect::Broken { .. })
 }
 
 type Found = Result<Reduction, NoProof>;

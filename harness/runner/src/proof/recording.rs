@@ -142,7 +142,7 @@ fn record(testbeds: &[&Testbed<'_>], program: &Program) -> Result<Vec<Result<Rec
         let setting =
             TrialSetting { options: delegate_any(), namespaces: [Namespace::Net].into(), ..TrialSetting::default() };
         [ExecToken::Own, ExecToken::Inject].map(|token| {
-            let exec = Exec { token, ..session.exec_of(program) };
+            let exec = Exec { token, sites: true, ..session.exec_of(program) };
             let sites = [setting.clone().into()];
             session.put(|name| question::exec(name, &sites, &exec, session.testbed().vocabulary()))
         })
@@ -197,9 +197,18 @@ mod tests {
             token: false,
             errno: *errno,
             times: 1,
+            ..Default::default()
         };
         let calls = ObjectAnswer { steps: steps.iter().map(step).collect(), ..Default::default() };
-        ExecAnswer { end: ExecEnd::Exited(0), calls, injected: 0, asked, output: String::new() }
+        ExecAnswer {
+            end: ExecEnd::Exited(0),
+            took_ms: 0,
+            calls,
+            injected: 0,
+            asked,
+            sites: Vec::new(),
+            output: String::new(),
+        }
     }
 
     #[test]

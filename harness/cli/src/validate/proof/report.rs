@@ -107,7 +107,7 @@ impl Reader<'_> {
             }
         };
         let defect = proof.defect();
-        let untested = matches!(defect, Some(ObjectDefect::Broken(_) | ObjectDefect::NotTried(_)));
+        let untested = matches!(defect, Some(ObjectDefect::Broken { .. } | ObjectDefect::NotTried(_)));
         let predicted = self.is_predicted_to_load(read, on);
         if let Some(predicted) = predicted.filter(|predicted| *predicted != defect.is_none() && !untested) {
             let word = |loads| if loads { "loads" } else { "is refused" };

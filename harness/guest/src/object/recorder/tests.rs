@@ -20,6 +20,7 @@ fn calls_are_recorded_only_during_a_recording() {
         token: false,
         errno: Some(errno),
         times: 1,
+        ..Default::default()
     };
     assert_eq!(answer.steps, [step]);
     call();

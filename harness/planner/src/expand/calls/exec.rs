@@ -54,6 +54,7 @@ impl ExpandContext<'_, '_> {
             commands,
             until: op.until.clone(),
             limit_ms: u64::from(op.limit) * 1000,
+            sites: false,
             // Its denied calls are told, and a search would run it again and again.
             unexplained: true,
         };
