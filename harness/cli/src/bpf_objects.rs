@@ -14,7 +14,7 @@ use harness_objects::{Library, Loader, Named, Object, SizeError, read_for, set_s
 
 use crate::exit::Wrong;
 
-/// The maximum size of a file in bytes; programs with embedded objects are far smaller.
+/// The maximum size of a file in bytes; programs with embedded objects are far smaller, and so are documents.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How objects are loaded.
@@ -128,7 +128,11 @@ pub(crate) fn elsewhere(objects: &[Named], options: &LoadingOptions) -> Vec<(Str
     unknown.flat_map(|named| others.into_iter().filter_map(|loader| by(named, loader))).collect()
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>> {
+/// Reads a file of bounded size.
+///
+/// # Errors
+/// If it cannot be read or is too large.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST_BYTES {

@@ -2,7 +2,8 @@
 
 pub(crate) mod page;
 mod program;
-pub(crate) mod program_page;
+pub(crate) mod program_document;
+mod program_page;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
@@ -173,7 +174,7 @@ fn run_program(args: &Args, names: &[String], context: &Context) -> Result<ExitC
     let resources = args.proving.resources(context.project()?.clone(), progress)?;
     let found = program::find(&args.program, &args.proving, &resources, &kernels)?;
     let grant = (found.grant(), &vocabularies);
-    deliver(args.format, grant, || program_page::json(&found), |pasted| program_page::human(&found, pasted))?;
+    deliver(args.format, grant, || program_document::json(&found), |pasted| program_page::human(&found, pasted))?;
     Ok(found.exit_code())
 }
 

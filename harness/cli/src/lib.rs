@@ -92,7 +92,7 @@ impl Verb {
 pub fn schemas() -> [(&'static str, Schema); 6] {
     [
         ("caps", schema_for!(caps::page::Document)),
-        ("caps-exec", schema_for!(caps::program_page::Document)),
+        ("caps-exec", schema_for!(caps::program_document::Document)),
         ("convert", schema_for!(convert::Document)),
         ("list", schema_for!(documents::List)),
         ("scenarios", schema_for!(list::Document)),

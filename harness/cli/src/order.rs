@@ -26,6 +26,11 @@ pub(crate) fn after_objects(objects: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>)
     split(objects, |path| path == Path::new("-") || (path.exists() && !is_elf(path)))
 }
 
+/// Moves the files at the end of a list of what programs need to the files: those whose names are not of JSON.
+pub(crate) fn after_programs(programs: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    split(programs, |path| path == Path::new("-") || !path.to_string_lossy().ends_with(".json"))
+}
+
 /// Moves the files at the end of a list of policies of the guard to the files: those whose names are not of one.
 pub(crate) fn after_policies(policies: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
     split(policies, |path| !path.to_string_lossy().ends_with(".toml"))
@@ -63,6 +68,8 @@ mod tests {
         // What is no object is reported as one, and what does not exist, too.
         assert_eq!(after_objects(std::slice::from_ref(&unit)).1, Vec::<PathBuf>::new());
         assert_eq!(after_objects(&[object, folder.path().join("missing.o")]).1, Vec::<PathBuf>::new());
+        let needs = at("needs.json", "{}");
+        assert_eq!(after_programs(&[needs.clone(), unit.clone()]), (vec![needs], vec![unit.clone()]));
         let policy = at("p.guard.toml", "");
         assert_eq!(after_policies(&[policy.clone(), unit.clone()]), (vec![policy], vec![unit.clone()]));
         let kernels = ["6.12".to_owned(), "7.3".to_owned(), unit.display().to_string()];

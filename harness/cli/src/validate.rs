@@ -15,6 +15,7 @@ use harness_findings::{
     fix,
     guard::{self, Policy},
     input::{CheckInput, KernelFacts},
+    program::ProgramNeeds,
     report::{self, ConfigurationReport, KernelReport},
     trial,
 };
@@ -26,7 +27,9 @@ use harness_uapi::vocabulary::KnownNames;
 use crate::{
     Context, atomic_write,
     bpf_objects::{self, LoadingOptions},
-    candidates, configurations, diagnostic, exit,
+    candidates,
+    caps::program_document,
+    configurations, diagnostic, exit,
     exit::Wrong,
     grants, known_kernels, order,
     proving::Proving,
@@ -62,6 +65,8 @@ Examples:
   incus config show web | {program} validate -
   {program} validate web.guard.toml --object my.bpf.o
   {program} validate my.service --policy web.guard.toml
+  {program} caps --exec --format json -- ./my-agent >needs.json
+  {program} validate my.service --program needs.json
   {program} validate --explain number-erases-names
 
 Exit codes: 0 no errors found; 1 a configuration has an error; 2 wrong usage, a file that cannot be
@@ -69,7 +74,7 @@ read or is a template, or a value that is not in the file; 3 a kernel disagrees 
 the harness, QEMU or a build failed, or a file cannot be written; 4 the files have no delegation.")]
 pub struct Args {
     /// Configurations to check
-    #[arg(value_name = "FILE", required_unless_present_any = ["explain", "kernel", "object", "policy"], value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "FILE", required_unless_present_any = ["explain", "kernel", "object", "program", "policy"], value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
 
     /// Kernels to check for, by name, glob or release (such as 6.9); `all` selects every kernel with a manifest, `host`
@@ -83,6 +88,10 @@ pub struct Args {
 
     #[command(flatten)]
     loading: LoadingOptions,
+
+    /// Programs that run under each configuration: what `caps --exec --format json` found that they need
+    #[arg(long, value_name = "NEEDS", num_args = 1.., value_hint = ValueHint::FilePath)]
+    program: Vec<PathBuf>,
 
     /// Policies of the guard that the processes of each configuration run under: also report what one
     /// grants and the other refuses
@@ -215,6 +224,7 @@ impl Args {
 struct Inputs {
     kernels: Vec<String>,
     objects: Vec<PathBuf>,
+    programs: Vec<PathBuf>,
     policies: Vec<PathBuf>,
     files: Vec<PathBuf>,
 }
@@ -227,18 +237,19 @@ impl Inputs {
         }
         let drop_ins = self.files.iter().map(|file| PathBuf::from(format!("{}.d", file.display())));
         let folders = drop_ins.filter(|folder| folder.is_dir()).collect();
-        Ok(Watched { folders, files: [&self.files[..], &self.objects, &self.policies].concat() })
+        Ok(Watched { folders, files: [&self.files[..], &self.objects, &self.programs, &self.policies].concat() })
     }
 
     fn of(args: &Args, context: &Context) -> Result<Self> {
         let (kernels, after_kernels) = order::after_kernels(&args.kernel, context);
         let (objects, after_objects) = order::after_objects(&args.object);
+        let (programs, after_programs) = order::after_programs(&args.program);
         let (policies, after_policies) = order::after_policies(&args.policy);
-        let files = [args.files.clone(), after_kernels, after_objects, after_policies].concat();
+        let files = [args.files.clone(), after_kernels, after_objects, after_programs, after_policies].concat();
         if files.is_empty() {
             return Err(Wrong::input(anyhow!("no FILE to check; `{NAME} validate --help` lists what a FILE can be")));
         }
-        Ok(Self { kernels, objects, policies, files })
+        Ok(Self { kernels, objects, programs, policies, files })
     }
 }
 
@@ -248,6 +259,7 @@ struct ValidationContext {
     kernels: Vec<KernelFacts>,
     objects: Vec<(String, Object)>,
     elsewhere: Vec<(String, Object)>,
+    programs: Vec<ProgramNeeds>,
     policies: Vec<(String, Policy)>,
     known: KnownNames,
     systemd: Option<u32>,
@@ -263,6 +275,8 @@ impl ValidationContext {
         let elsewhere = bpf_objects::elsewhere(&files, &args.loading);
         let vocabularies = known_kernels::vocabularies(context)?;
         let kernels = known_kernels::facts(&inputs.kernels, context, &vocabularies)?;
+        let programs = inputs.programs.iter().map(|path| program_document::read(path)).collect::<Result<_>>();
+        let programs = programs.map_err(Wrong::input)?;
         let policies = inputs.policies.iter().map(|file| {
             let sources = configurations::sources(file)?;
             let policy = guard::read(&sources).map_err(Wrong::input)?;
@@ -271,7 +285,7 @@ impl ValidationContext {
         let policies = policies.collect::<Result<_>>()?;
         let systemd =
             args.systemd.map_or_else(|| Ok(context.defaults()?.systemd), |version| anyhow::Ok(Some(version)))?;
-        Ok(Self { systemd, files, kernels, objects, elsewhere, policies, known: vocabularies.known_names() })
+        Ok(Self { systemd, files, kernels, objects, elsewhere, programs, policies, known: vocabularies.known_names() })
     }
 }
 
@@ -297,6 +311,7 @@ fn check_all(args: &Args, files: &[PathBuf], context: &ValidationContext) -> Res
                 names,
                 objects: &context.objects,
                 elsewhere: &context.elsewhere,
+                programs: &context.programs,
                 policies: &context.policies,
             };
             let mut findings = harness_findings::check(&input, &sources);

@@ -133,7 +133,7 @@ codes! {
     /// container can open. Capabilities are checked in the container; the effects of
     /// the program are not confined to it.
     ReachesTheHost = "reaches-the-host", Warning, "program types that reach beyond the container";
-    /// Something is delegated that none of the objects needs, by whichever loader, or by the one that is known.
+    /// Something is delegated that none of the objects and programs needs, by whichever loader, or by the one that is known.
     BeyondObjects = "beyond-objects", Note, "more than the objects need";
     /// A bpffs is requested, but nothing is delegated: no token can be created from it (ENOENT, `bpf_token_create` in
     /// `kernel/bpf/token.c`). It is a note if a unit has `PrivateBPF=` without any `BPFDelegate…=`, which hides the host's
@@ -179,6 +179,11 @@ codes! {
     /// What the object's file leaves open: its loader has to do something before it loads, or only the verifier can tell whether
     /// the kernel requires CAP_PERFMON.
     ObjectNote = "object-note", Note, "something that an object leaves open";
+    /// A program would not do its work: running it found out what it needs, and the configuration lacks something of that, or the
+    /// program makes no token. The result is of one path through the program.
+    ProgramRefused = "program-refused", Error, "a program that would not do its work";
+    /// It is not known what a program needs on a kernel: it was not run there, or running it gave no result.
+    ProgramNotKnown = "program-not-known", Warning, "a program that was not run on the kernel";
     /// An object needs something that the kernel checks in the initial user namespace, where no token applies.
     NotDelegable = "not-delegable", Error, "something that no token can grant";
     /// The object loads, but its loader drops something that it would otherwise use.

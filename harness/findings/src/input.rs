@@ -1,4 +1,4 @@
-//! The input of a check: a configuration, kernels and objects.
+//! The input of a check: a configuration, kernels, objects and programs.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,8 @@ use harness_uapi::{
 };
 
 pub use harness_frontend::belongs_to_host;
+
+use crate::program::ProgramNeeds;
 
 /// What is known about a kernel without building it.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct CheckInput<'a> {
     pub objects: &'a [(String, Object)],
     /// The same objects as other loaders load them, if nobody said who loads them.
     pub elsewhere: &'a [(String, Object)],
+    /// The programs that run under it.
+    pub programs: &'a [ProgramNeeds],
     /// The policies of the guard that its processes run under, each with its name.
     pub policies: &'a [(String, Policy)],
 }

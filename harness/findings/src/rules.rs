@@ -6,6 +6,7 @@ mod kernels;
 mod masks;
 mod objects;
 mod policy;
+mod programs;
 mod reach;
 mod spelling;
 mod unit;
@@ -27,12 +28,16 @@ pub fn check(input: &CheckInput<'_>, sources: &harness_frontend::Sources) -> Vec
     findings.extend(container::check(input));
     findings.extend(masks::any_options(input));
     // What is not known can be anything, and what only hides the host's bpffs depends on no kernel.
-    let only_hides = input.configuration.only_hides() && input.objects.is_empty() && input.policies.is_empty();
+    let only_hides = input.configuration.only_hides()
+        && input.objects.is_empty()
+        && input.programs.is_empty()
+        && input.policies.is_empty();
     let judged = input.configuration.unknown.is_empty() && !only_hides;
     for kernel in input.kernels.iter().filter(|_| judged) {
         let mut check = KernelCheck::new(input.configuration, kernel);
         kernels::check(&mut check);
-        objects::check(&mut check, input.objects, input.elsewhere);
+        let of_programs = programs::check(&mut check, input.programs);
+        objects::check(&mut check, input.objects, input.elsewhere, &of_programs);
         for policy in input.policies {
             policy::check(&mut check, policy);
         }

@@ -6,14 +6,14 @@ mod kernels;
 use std::{fs, time::Duration};
 
 use harness_findings::{fix, report};
-use kernels::all_checked;
+use kernels::{With, all_checked};
 
 /// How long is measured at least: much longer than the tick at which the kernel counts run time.
 const LONG: Duration = Duration::from_millis(100);
 
 /// Checks a file and formats its findings for programs and for people.
 fn check(label: &str, text: &str) {
-    let reports = all_checked(label, text, &["6.12", "7.3"], &[], &[]);
+    let reports = all_checked(label, text, &["6.12", "7.3"], With::default());
     for one in &reports {
         report::plain(one);
         report::annotations(one);

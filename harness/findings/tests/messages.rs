@@ -2,13 +2,13 @@
 //!
 //! A fixture is named after the code it is about. Comments at its start can name other kernels than [`KERNELS`], as
 //! `# kernels: 6.1-debian`, an object to load, as `# object: xdp-data`, a source in `scenarios/objects/src`, and a policy, as
-//! `# policy: users`, of a scenario in `scenarios/guard`.
+//! `# policy: users`, of a scenario in `scenarios/guard`, and what a program needs, as `# program: agent`.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod kernels;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -18,10 +18,12 @@ use guard_policy::Policy;
 use harness_findings::{
     code::Code,
     guard,
+    program::{ProgramNeeds, ProgramResult},
     report::{self, ConfigurationReport},
 };
 use harness_frontend::Sources;
 use harness_objects::Object;
+use harness_uapi::permission::Element;
 
 const KERNELS: &str = "6.12 7.3";
 /// Found only by trying a unit in a VM; see `trials.rs`.
@@ -54,12 +56,37 @@ fn policy(name: &str) -> (String, Policy) {
     (label, guard::read(&sources).unwrap())
 }
 
+/// A program that loads one XDP program and does without names of programs.
+fn program(name: &str) -> ProgramNeeds {
+    let elements = [
+        ("bpf command prog_load", true),
+        ("program type socket_filter", false),
+        ("program type xdp", true),
+        ("attach type cgroup_inet_ingress", true),
+        ("CAP_NET_ADMIN", true),
+        ("CAP_BPF", true),
+    ];
+    let elements: BTreeMap<Element, bool> =
+        elements.into_iter().map(|(element, fails)| (element.parse().unwrap(), fails)).collect();
+    let result = match name {
+        "agent" => ProgramResult::Proved { elements, makes_token: true },
+        "agent-of-2022" => ProgramResult::Proved { elements, makes_token: false },
+        "tracer" => ProgramResult::NotDelegable { why: vec!["perf_event_open".to_owned()] },
+        _ => panic!("no program {name}"),
+    };
+    let broken = ProgramResult::Unknown { why: "the VM had no memory left".to_owned() };
+    let kernels = [("6.12".to_owned(), result), ("6.18-debian".to_owned(), broken)].into();
+    ProgramNeeds { name: name.to_owned(), kernels }
+}
+
 fn checked(name: &str) -> ConfigurationReport {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let kernels: Vec<&str> = directive(&text, "kernels").unwrap_or(KERNELS).split(' ').collect();
     let objects: Vec<(String, Object)> = directive(&text, "object").map(object).into_iter().collect();
     let policies: Vec<(String, Policy)> = directive(&text, "policy").map(policy).into_iter().collect();
-    kernels::checked_with(name, &text, &kernels, &objects, &policies)
+    let programs: Vec<ProgramNeeds> = directive(&text, "program").map(program).into_iter().collect();
+    let with = kernels::With { objects: &objects, programs: &programs, policies: &policies };
+    kernels::checked_with(name, &text, &kernels, with)
 }
 
 #[test]

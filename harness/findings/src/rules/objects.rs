@@ -18,10 +18,15 @@ use crate::{
     input,
 };
 
-/// `elsewhere` are the objects as other loaders load them: what those need is not called too much.
-pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)], elsewhere: &[(String, Object)]) {
+/// `elsewhere` are the objects as other loaders load them: what those need is not called too much, nor is what programs need.
+pub(super) fn check(
+    check: &mut KernelCheck<'_>,
+    objects: &[(String, Object)],
+    elsewhere: &[(String, Object)],
+    of_programs: &BTreeSet<Element>,
+) {
     let Ok(delegation) = check.kernel.delegation(check.configuration) else { return };
-    if objects.is_empty() || !check.kernel.has_tokens() {
+    if (objects.is_empty() && of_programs.is_empty()) || !check.kernel.has_tokens() {
         return;
     }
     let grant = input::powers(check.configuration, delegation);
@@ -44,12 +49,15 @@ pub(super) fn check(check: &mut KernelCheck<'_>, objects: &[(String, Object)], e
         needed.elements.into_keys().chain(needed.attaching.into_keys()).collect::<Vec<Element>>()
     };
     let others = elsewhere.iter().flat_map(|one| of(std::slice::from_ref(one)));
-    let elements: BTreeSet<Element> = of(objects).into_iter().chain(others).collect();
-    beyond(check, &delegation.masks(), &elements);
+    let elements: BTreeSet<Element> =
+        of(objects).into_iter().chain(others).chain(of_programs.iter().copied()).collect();
+    let who =
+        if of_programs.is_empty() { ("object", "objects") } else { ("object or program", "objects and programs") };
+    beyond(check, &delegation.masks(), &elements, who);
 }
 
 /// Why the processes cannot create a token, as far as the configuration shows; `None` if they can, or need none.
-fn no_token(check: &KernelCheck<'_>, grant: &Grant) -> Option<&'static str> {
+pub(super) fn no_token(check: &KernelCheck<'_>, grant: &Grant) -> Option<&'static str> {
     let (configuration, context) = (check.configuration, &check.configuration.execution_context);
     if grant.makes_token() || input::is_outside(configuration) {
         return None;
@@ -176,8 +184,8 @@ fn losses(check: &mut KernelCheck<'_>, (name, loader): (&str, Loader), answers: 
     );
 }
 
-/// Reports what is delegated but not needed by any of the objects.
-fn beyond(check: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>) {
+/// Reports what is delegated but needed by none of those who are named, one of them and all.
+fn beyond(check: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Element>, (one, all): (&str, &str)) {
     let needs = |kind: Kind, number: u32| needed.contains(&Element::Bit(Bit { kind, number }));
     for kind in Kind::ALL {
         let mask = masks[kind as usize];
@@ -190,19 +198,19 @@ fn beyond(check: &mut KernelCheck<'_>, masks: &[u64; 4], needed: &BTreeSet<Eleme
             let kept: Vec<String> =
                 numbers(mask).filter(|number| needs(kind, *number)).map(|n| names::shown(kind, n)).collect();
             format!(
-                "every {} is delegated, but the objects need {}",
+                "every {} is delegated, but the {all} need {}",
                 kind.noun(),
                 if kept.is_empty() { "none".to_owned() } else { format!("only {}", kept.join(", ")) }
             )
         } else {
             let unused: Vec<String> = unused.into_iter().map(|number| names::shown(kind, number)).collect();
-            format!("no object needs the {}s {}", kind.noun(), unused.join(", "))
+            format!("no {one} needs the {}s {}", kind.noun(), unused.join(", "))
         };
         let why = "whoever takes over the container can use everything that is delegated";
         check.add(
             Finding::new(Code::BeyondObjects, message, why)
                 .at(check.option(kind))
-                .advice("delegate only what the objects need"),
+                .advice(format!("delegate only what the {all} need")),
         );
     }
 }

@@ -6,6 +6,7 @@ use guard_policy::Policy;
 use harness_findings::{
     check, guard,
     input::{CheckInput, KernelFacts, Origin},
+    program::ProgramNeeds,
     report::{ConfigurationReport, KernelReport},
 };
 use harness_fixtures::Fixtures;
@@ -20,6 +21,14 @@ const VOCABULARIES: [(&str, &str); 4] = [
     ("7.3", include_str!("../../../../kernels/vocabulary/7.3.json")),
 ];
 
+/// What a configuration is checked with.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct With<'a> {
+    pub(crate) objects: &'a [(String, Object)],
+    pub(crate) programs: &'a [ProgramNeeds],
+    pub(crate) policies: &'a [(String, Policy)],
+}
+
 /// Returns the facts about a kernel.
 pub(crate) fn kernel(name: &str) -> KernelFacts {
     let (_, text) = VOCABULARIES.into_iter().find(|(known, _)| *known == name).unwrap();
@@ -30,29 +39,18 @@ pub(crate) fn kernel(name: &str) -> KernelFacts {
 
 /// Checks the one configuration of a text.
 pub(crate) fn checked(label: &str, text: &str, kernels: &[&str]) -> ConfigurationReport {
-    checked_with(label, text, kernels, &[], &[])
+    checked_with(label, text, kernels, With::default())
 }
 
-/// Checks the one configuration of a text, with objects to load under it and policies that it is under.
-pub(crate) fn checked_with(
-    label: &str,
-    text: &str,
-    kernels: &[&str],
-    objects: &[(String, Object)],
-    policies: &[(String, Policy)],
-) -> ConfigurationReport {
-    let [report] = all_checked(label, text, kernels, objects, policies).try_into().unwrap();
+/// Checks the one configuration of a text, with all that is given.
+pub(crate) fn checked_with(label: &str, text: &str, kernels: &[&str], with: With<'_>) -> ConfigurationReport {
+    let [report] = all_checked(label, text, kernels, with).try_into().unwrap();
     report
 }
 
-/// Checks each configuration of a text, with objects to load under it and policies that it is under.
-pub(crate) fn all_checked(
-    label: &str,
-    text: &str,
-    kernels: &[&str],
-    objects: &[(String, Object)],
-    policies: &[(String, Policy)],
-) -> Vec<ConfigurationReport> {
+/// Checks each configuration of a text, with all that is given.
+pub(crate) fn all_checked(label: &str, text: &str, kernels: &[&str], with: With<'_>) -> Vec<ConfigurationReport> {
+    let With { objects, programs, policies } = with;
     let known = KnownNames::from_json(VOCABULARIES).unwrap();
     let names = Names::new(&known, SystemdRelease::V262);
     let sources = Sources::of(label, text.as_bytes()).unwrap();
@@ -70,8 +68,15 @@ pub(crate) fn all_checked(
     let frontend = Frontend::detect(sources.get(0)).unwrap();
     let report = |configuration| {
         let elsewhere = &[];
-        let input =
-            CheckInput { configuration: &configuration, kernels: &kernels, names, objects, elsewhere, policies };
+        let input = CheckInput {
+            configuration: &configuration,
+            kernels: &kernels,
+            names,
+            objects,
+            elsewhere,
+            programs,
+            policies,
+        };
         let findings = check(&input, &sources);
         let kernels = kernels.iter().map(|kernel| KernelReport::of(kernel, &configuration)).collect();
         let configuration = Some(configuration);

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    str::FromStr,
 };
+
+use thiserror::Error;
 
 use crate::{
     delegation::{Delegation, numbers},
@@ -39,6 +42,26 @@ impl fmt::Display for Element {
         }
     }
 }
+
+impl FromStr for Element {
+    type Err = ElementError;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ElementError> {
+        let capability = Capability::ALL.into_iter().find(|one| one.to_string() == text).map(Self::Capability);
+        let bit = |kind: &Kind| {
+            let name = text.strip_prefix(kind.noun())?.strip_prefix(' ')?;
+            let number = names::number(*kind, name).or_else(|| name.parse().ok())?;
+            Some(Self::Bit(Bit { kind: *kind, number }))
+        };
+        capability.or_else(|| Kind::ALL.iter().find_map(bit)).ok_or_else(|| ElementError(text.to_owned()))
+    }
+}
+
+/// A text that names no element of a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{}` is neither a capability nor a command or type of bpf(2)", .0.escape_debug())]
+pub struct ElementError(String);
 
 /// Whether a kernel of this release knows a bit, or may know it. A token grants no type that the kernel does not know,
 /// whatever its mask has (`bpf_token_allow_map_type` and `bpf_token_allow_prog_type` in `kernel/bpf/token.c`); commands have
@@ -126,5 +149,20 @@ impl Grant {
     /// `kernel/bpf/token.c`).
     pub fn makes_token(&self) -> bool {
         self.delegation != Delegation::default() && self.capabilities.contains(&Capability::Bpf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_as_they_are_written() {
+        for text in ["map type array", "bpf command prog_load", "attach type xdp", "program type 63", "CAP_NET_ADMIN"] {
+            assert_eq!(text.parse::<Element>().map(|element| element.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "map type", "map type ", "map type xdp", "CAP_CHOWN", "array"] {
+            assert_eq!(text.parse::<Element>(), Err(ElementError(text.to_owned())));
+        }
     }
 }
