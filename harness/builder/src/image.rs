@@ -221,9 +221,13 @@ mod tests {
 
     /// Writes a manifest that pins version 1 of `tool`, whatever its systemd.
     fn manifest(folder: &Path, systemd: &str) -> Manifest {
+        manifest_with(folder, systemd, "")
+    }
+
+    fn manifest_with(folder: &Path, systemd: &str, more: &str) -> Manifest {
         let sum = Sha256::of_parts([]);
         let text = format!(
-            "summary = \"s\"\nsuite = \"trixie\"\ninstall = [\"tool\", \"systemd\"]\n[pinned]\n\
+            "summary = \"s\"\nsuite = \"trixie\"\ninstall = [\"tool\", \"systemd\"]\n{more}[pinned]\n\
              systemd = {{ version = \"{systemd}\", sha256 = \"{sum}\" }}\n\
              tool = {{ version = \"1\", sha256 = \"{sum}\" }}\n"
         );
@@ -285,6 +289,19 @@ mod tests {
         /BENCH/i.toml: cannot fetch a package, and `--locked` permits no other version; the pinned version is gone, `cargo xtask image pin` pins the newest ones
         caused by: http://mirror.example/debian has no systemd=262-1 in trixie; it has 262.1-1
         ");
+    }
+
+    #[test]
+    fn what_is_wanted_exactly_is_not_replaced() {
+        let bench = Bench::new();
+        let folder = bench.folder.path();
+        let manifest = manifest_with(folder, "262-1", "exact = [\"tool\"]\n");
+        let error = bench.build(&manifest, Pins::Replaceable, true).0.unwrap_err();
+        assert!(error.contains("the pinned version is gone"), "{error}");
+        let text = fs::read_to_string(folder.join("i.toml")).unwrap().replace("exact = [\"tool", "exact = [\"toll");
+        fs::write(folder.join("i.toml"), text).unwrap();
+        let error = crate::error_chain::chain(&Manifest::read(&folder.join("i.toml")).unwrap_err());
+        assert!(error.contains("`exact` names `toll`, which `[pinned]` does not have"), "{error}");
     }
 
     #[test]

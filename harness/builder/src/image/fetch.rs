@@ -109,7 +109,8 @@ pub(super) struct Fetched {
 }
 
 /// Fetches the packages of a manifest. Layers with a package that has left the mirror get the newest versions of all
-/// their packages, which fit together, unless the pins are locked or systemd would be one of another series.
+/// their packages, which fit together, unless the pins are locked, systemd would be one of another series, or a package another that
+/// the manifest wants exactly.
 pub(super) fn packages(manifest: &Manifest, pins: Pins, fetcher: &mut Fetcher<'_>) -> Result<Fetched, FetchError> {
     let names: Vec<String> = manifest.unpinned().into_iter().map(str::to_owned).collect();
     if !names.is_empty() {
@@ -132,7 +133,7 @@ pub(super) fn packages(manifest: &Manifest, pins: Pins, fetcher: &mut Fetcher<'_
                 let Some(archive) = layer.suite().and_then(|suite| fetcher.opened(suite)) else { return Err(gone) };
                 let failed = |source| FetchError::Replace { manifest: manifest.path.clone(), source: Box::new(source) };
                 let (renewed, changed) = pin::renewed(layer, archive).map_err(failed)?;
-                if renewed.systemd() != layer.systemd() {
+                if !layer.may_become(&renewed) {
                     return Err(gone);
                 }
                 files.extend(files_of(&renewed, manifest, fetcher)?);

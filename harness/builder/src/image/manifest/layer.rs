@@ -29,6 +29,9 @@ pub struct Layer {
     pub(super) folders: BTreeSet<GuestPath>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) install: BTreeSet<String>,
+    /// Not part of the key: the versions themselves are.
+    #[serde(default, skip_serializing)]
+    pub(super) exact: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) without: BTreeSet<Pattern>,
     #[serde(default)]
@@ -112,6 +115,14 @@ impl Layer {
         upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 
+    /// Returns whether another layer, with newer versions, may take the place of this one: not with a systemd of another series, nor
+    /// with another version of what is recorded in scenarios.
+    pub(in crate::image) fn may_become(&self, renewed: &Self) -> bool {
+        let version = |layer: &'_ Self, name: &String| layer.pinned.get(name).map(|pin| pin.version.clone());
+        self.systemd() == renewed.systemd()
+            && self.exact.iter().all(|name| version(self, name) == version(renewed, name))
+    }
+
     /// Returns the package files it needs, [`Self::packages`] first.
     pub(in crate::image) fn needed(&self) -> impl Iterator<Item = PinnedPackage<'_>> {
         let suite = self.suite.as_deref().unwrap_or_default();
@@ -150,6 +161,8 @@ impl Layer {
         if self.install.is_empty() && !self.pinned.is_empty() {
             reasons.push("`[pinned]` has packages, but `install` is empty".to_owned());
         }
+        let unpinned = self.exact.iter().filter(|name| !self.pinned.contains_key(*name));
+        reasons.extend(unpinned.map(|name| format!("`exact` names `{name}`, which `[pinned]` does not have")));
         let no_options = self.config.iter().filter(|option| !Configuration::is_option(option));
         reasons.extend(
             no_options.map(|text| format!("`{text}` is not the name of a kernel option, such as `CONFIG_FHANDLE`")),
