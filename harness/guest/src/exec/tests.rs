@@ -67,3 +67,40 @@ fn only_what_is_passed_on_purpose_is_open_in_a_program() {
     // Standard streams, and the folder that `ls` reads.
     assert_eq!(fds, ["0", "1", "2", "3"]);
 }
+
+#[test]
+fn a_program_ends_with_the_process_that_traces_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    // The shell's parent is its tracer, and its child is traced as well.
+    let script = format!("sleep 60 & echo $$ $! $PPID >{0}.part; mv {0}.part {0}; wait", ready.display());
+    let killer = std::thread::spawn(move || {
+        let started = std::time::Instant::now();
+        let numbers = loop {
+            match std::fs::read_to_string(&ready) {
+                Ok(numbers) => break numbers,
+                Err(_) if started.elapsed() < Duration::from_secs(15) => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => panic!("{}: {error}", ready.display()),
+            }
+        };
+        let pids = numbers.split_whitespace().map(|pid| rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap());
+        let [shell, child, tracer] = pids.collect::<Vec<_>>().try_into().unwrap();
+        rustix::process::kill_process(tracer, rustix::process::Signal::KILL).unwrap();
+        [shell, child]
+    });
+    let error = ran(&script, |_| ()).unwrap_err().to_string();
+    assert_eq!(error, "the process that traces `/bin/sh` was killed by signal 9");
+    for pid in killer.join().unwrap() {
+        let started = std::time::Instant::now();
+        // Whoever becomes their parent may take a while to reap them.
+        while rustix::process::test_kill_process(pid).is_ok() && !is_zombie(pid) {
+            assert!(started.elapsed() < Duration::from_secs(15), "{pid:?} lives on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn is_zombie(pid: rustix::process::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+}
