@@ -9,6 +9,7 @@ pub(crate) mod host;
 mod hyperfine;
 mod memory;
 mod page;
+mod programs;
 mod repeats;
 mod sample;
 mod section;
@@ -95,6 +96,7 @@ pub(crate) struct Args {
 enum Subject {
     Builds(builds::Args),
     Guard(guard::Args),
+    Programs(programs::Args),
     Repeats(repeats::Args),
     TokenTest(token_test::Args),
 }
@@ -106,6 +108,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     match &args.subject {
         Some(Subject::Builds(args)) => return builds::run(args, context),
         Some(Subject::Guard(args)) => return guard::run(args, context),
+        Some(Subject::Programs(args)) => return programs::run(args, context),
         Some(Subject::Repeats(args)) => return repeats::run(args, context),
         Some(Subject::TokenTest(args)) => return token_test::run(args, context),
         None => {}
@@ -129,8 +132,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let path = project.root().join(section::PAGE);
         let before = fs::read_to_string(&path).unwrap_or_default();
         let kept = |heading| section::of(&before, heading);
-        let others =
-            [kept(repeats::HEADING), kept(token_test::HEADING), &builds::text(&resources)?, kept(guard::HEADING)];
+        let others = [
+            kept(repeats::HEADING),
+            kept(token_test::HEADING),
+            &builds::text(&resources)?,
+            kept(guard::HEADING),
+            kept(programs::HEADING),
+        ];
         section::write(&path, &(text + &others.concat()))?;
     }
     remember(args, &resources, &figures)

@@ -5,6 +5,7 @@ mod alone;
 mod costs;
 mod error;
 mod guarded;
+mod programs;
 mod token_test;
 
 use std::{cell::Cell, fs, io, path::Path, path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use costs::{Growth, GuestCosts};
 pub use error::MeasureError;
 pub use guarded::{Flood, GuardCosts, Turns};
+pub use programs::{MeasuredProgram, ProgramTimes};
 pub use token_test::{TokenTest, UnprivilegedBpf};
 
 use crate::{
@@ -34,6 +36,9 @@ const COSTS_DEADLINE: Duration = Duration::from_secs(300);
 
 /// How long the guest program may measure the guard. It takes about two minutes under software emulation.
 const GUARD_DEADLINE: Duration = Duration::from_secs(900);
+
+/// How long the programs of an image may be measured. It takes about a minute under software emulation.
+const PROGRAMS_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// How long a VM may take to boot. One with too little memory may hang silently; others take a tenth of this.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
@@ -182,6 +187,25 @@ impl<'a> Bench<'a> {
         fs::copy(program, &path).map_err(|source| LaunchError::Create { path, source })?;
         let took = self.alone(&idle_vm)?;
         token_test::read(&idle_vm.spec.share, took)
+    }
+
+    /// Runs programs plainly and with their calls recorded, in turns in one VM. `fill` puts what they need into the shared folder.
+    ///
+    /// # Errors
+    /// [`MeasureError`] if no VM can be booted, or if a program fails.
+    pub fn programs(
+        &self,
+        programs: &[MeasuredProgram],
+        rounds: u32,
+        fill: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Vec<ProgramTimes>, MeasureError> {
+        let command = programs::command(&self.testbed.image.guest_command(), programs.len(), rounds, SHARE_IN_GUEST);
+        let idle_vm = IdleVm::prepare(self.testbed, &self.host, command)?;
+        let share = &idle_vm.spec.share;
+        let filled = programs::prepare(programs, share, SHARE_IN_GUEST).and_then(|()| fill(share));
+        filled.map_err(|source| LaunchError::Create { path: share.clone(), source })?;
+        let how = finish(&idle_vm, PROGRAMS_DEADLINE)?;
+        programs::read(share, programs, rounds, &how)
     }
 
     fn alone(&self, idle_vm: &IdleVm) -> Result<Duration, MeasureError> {

@@ -262,7 +262,7 @@ fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-fn time(micros: f64) -> String {
+pub(super) fn time(micros: f64) -> String {
     match micros {
         ..1e3 => format!("{micros:.0} µs"),
         ..1e6 => format!("{:.1} ms", micros / 1e3),

@@ -27,6 +27,16 @@ pub enum MeasureError {
         /// What it printed.
         output: String,
     },
+    /// A program was not measured.
+    #[error("`{program}` was not measured ({how}); it printed: {output}")]
+    NoTime {
+        /// Its command.
+        program: String,
+        /// How the VM ended.
+        how: String,
+        /// What was printed.
+        output: String,
+    },
     /// The guard's program is missing.
     #[error("the guard's program is not built")]
     NoGuard,
