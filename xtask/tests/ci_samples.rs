@@ -1,7 +1,7 @@
 //! The samples for other projects' CI: pages show the files as they are, the files can be read, and their commands have only verbs and
 //! options that there are. `.ci/readers` holds them against the schemas of their services.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use saphyr_parser::{Event, Parser};
 
@@ -40,6 +40,17 @@ fn pages_show_their_files() {
             assert!(shown.contains(&format!("({file})")), "docs/ci/{page}.md does not link {file}");
         }
         assert!(text("docs/ci.md").contains(&format!("(ci/{page}.md)")), "docs/ci.md does not name {page}");
+    }
+}
+
+#[test]
+fn scripts_can_be_executed() {
+    for file in
+        PAGES.iter().flat_map(|(_, files)| *files).filter(|file| text(&format!("docs/ci/{file}")).starts_with("#!"))
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/ci").join(file);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "docs/ci/{file} has mode {mode:o}");
     }
 }
 
