@@ -56,6 +56,16 @@ pub enum SharingError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A server's certificate is of an authority that this system does not know, or for another name.
+    #[error(
+        "{place} has a certificate that this system does not trust; add its authority to the system's, or name the file of it in SSL_CERT_FILE"
+    )]
+    Untrusted {
+        /// The place.
+        place: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A transfer failed after it had begun.
     #[error("the transfer of {file} of `{name}` was interrupted, and nothing of it was kept; try again")]
     Interrupted {
@@ -103,6 +113,17 @@ pub enum SharingError {
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+}
+
+impl SharingError {
+    /// Returns why a place does not answer.
+    fn unreachable(place: String, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        // The clients have no type for it: this is what rustls says.
+        match chain(source.as_ref()).contains("invalid peer certificate") {
+            true => Self::Untrusted { place, source },
+            false => Self::Unreachable { place, source },
+        }
+    }
 }
 
 /// Whether a kernel that is shared already is pushed again.

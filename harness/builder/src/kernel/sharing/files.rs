@@ -112,7 +112,7 @@ impl Shared for AtServer<'_> {
 }
 
 fn unreachable(place: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SharingError {
-    SharingError::Unreachable { place: place.to_owned(), source: error.into() }
+    SharingError::unreachable(place.to_owned(), error.into())
 }
 
 /// Copies a kernel into a folder: written aside and renamed, so that nobody pulls half of it.

@@ -115,7 +115,7 @@ fn client(registry: &Registry) -> Result<Client, Box<dyn std::error::Error + Sen
 }
 
 fn unreachable(registry: &Registry, source: Box<dyn std::error::Error + Send + Sync>) -> SharingError {
-    SharingError::Unreachable { place: registry.to_string(), source }
+    SharingError::unreachable(registry.to_string(), source)
 }
 
 /// Returns what `docker login` or a credential helper of docker keeps for a registry.

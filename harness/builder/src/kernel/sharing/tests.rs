@@ -199,6 +199,11 @@ fn a_place_without_the_kernel_and_one_that_is_gone_differ() {
     insta::assert_snapshot!(texts.join("\n"));
     let gone = text(format!("oci+http://127.0.0.1:{port}/k").parse().unwrap());
     assert!(gone.starts_with("cannot reach PLACE; check the address, that the server runs"), "{gone}");
+    let untrusted = SharingError::unreachable("oci://h/k".to_owned(), "invalid peer certificate: UnknownIssuer".into());
+    assert!(
+        untrusted.to_string().starts_with("oci://h/k has a certificate that this system does not trust"),
+        "{untrusted}"
+    );
 }
 
 /// A server's answers: by path a status, a type and a body. A body that ends early is announced as longer.
