@@ -7,6 +7,8 @@
 
 mod elf;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod linker_cache;
 mod path;
 mod script;

@@ -22,6 +22,9 @@ use super::error::{ProgramFilesError, reading};
 /// The most libraries that one file may need; a large desktop program needs about 100.
 const MOST_NEEDED: usize = 4096;
 
+/// The longest name of a library, or list of folders, in bytes. The kernel takes no longer path (`PATH_MAX`, include/uapi/linux/limits.h).
+pub(super) const LONGEST: usize = 4096;
+
 /// What a program or library asks of the dynamic linker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Headers {
@@ -75,7 +78,7 @@ fn is_ours(start: &[u8]) -> bool {
     start.starts_with(b"\x7fELF\x02\x01") && start.get(18..20) == Some(&machine[..])
 }
 
-fn read<'data, R: ReadRef<'data>>(data: R) -> Result<Headers, object::read::Error> {
+pub(super) fn read<'data, R: ReadRef<'data>>(data: R) -> Result<Headers, object::read::Error> {
     let header = FileHeader64::<LittleEndian>::parse(data)?;
     let segments = header.program_headers(LittleEndian, data)?;
     let mut headers = Headers::default();
@@ -104,7 +107,7 @@ fn linking<'data, R: ReadRef<'data>>(
     let strings = StringTable::new(data, table, end);
     let string = |at: u64| {
         let text = u32::try_from(at).ok().and_then(|at| strings.get(at).ok());
-        text.map(<[u8]>::to_vec)
+        text.filter(|text| text.len() <= LONGEST).map(<[u8]>::to_vec)
     };
     let of = |tag| value(tag).and_then(string);
     (headers.name, headers.rpath, headers.runpath) = (of(elf::DT_SONAME), of(elf::DT_RPATH), of(elf::DT_RUNPATH));

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::elf::LONGEST;
+
 /// What the format that glibc has read since 2.2 begins with. An older one may stand before it in the same file.
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 /// The size of its header and of each entry.
@@ -54,7 +56,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 fn text(bytes: &[u8], at: u32) -> Option<&[u8]> {
-    bytes.get(at as usize..)?.split(|byte| *byte == 0).next()
+    let bytes = bytes.get(at as usize..)?;
+    bytes[..bytes.len().min(LONGEST)].split(|byte| *byte == 0).next()
 }
 
 #[cfg(test)]
