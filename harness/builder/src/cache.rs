@@ -41,7 +41,8 @@ impl Cache {
 
     /// Returns the folder that [`Self::from_env`] opens, whether or not it exists. Creates nothing.
     pub fn place() -> Result<PathBuf, CacheError> {
-        locate(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        locate(variable, env::home_dir().filter(|home| !home.as_os_str().is_empty()))
     }
 
     /// Opens the cache in a folder, and creates the folder if it is missing.
@@ -88,11 +89,12 @@ impl Cache {
     }
 }
 
-/// Returns the cache folder that the environment variables name.
-fn locate(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, CacheError> {
+/// Returns the cache folder that the environment variables name, or else the one in the user's home folder, which runners of tests may
+/// not name by `HOME`.
+fn locate(variable: impl Fn(&str) -> Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, CacheError> {
     variable(CACHE_VARIABLE)
         .or_else(|| variable("XDG_CACHE_HOME").map(|base| base.join(FOLDER)))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache").join(FOLDER)))
+        .or_else(|| home.map(|home| home.join(".cache").join(FOLDER)))
         .ok_or(CacheError::NoPlace)
 }
 
@@ -100,16 +102,17 @@ fn locate(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, CacheEr
 mod tests {
     use super::*;
 
-    fn from(variables: &[(&str, &str)]) -> Result<PathBuf, CacheError> {
-        locate(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| PathBuf::from(value)))
+    fn from(variables: &[(&str, &str)], home: Option<&str>) -> Result<PathBuf, CacheError> {
+        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| PathBuf::from(value));
+        locate(variable, home.map(PathBuf::from))
     }
 
     #[test]
     fn the_first_variable_that_is_set_decides() {
-        assert_eq!(from(&[("HOME", "/h")]).unwrap(), Path::new("/h/.cache/bpf-token-harness"));
-        assert_eq!(from(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]).unwrap(), Path::new("/x/bpf-token-harness"));
-        assert_eq!(from(&[("HOME", "/h"), (CACHE_VARIABLE, "/c")]).unwrap(), Path::new("/c"));
-        assert!(matches!(from(&[]), Err(CacheError::NoPlace)));
+        assert_eq!(from(&[], Some("/h")).unwrap(), Path::new("/h/.cache/bpf-token-harness"));
+        assert_eq!(from(&[("XDG_CACHE_HOME", "/x")], Some("/h")).unwrap(), Path::new("/x/bpf-token-harness"));
+        assert_eq!(from(&[("XDG_CACHE_HOME", "/x"), (CACHE_VARIABLE, "/c")], None).unwrap(), Path::new("/c"));
+        assert!(matches!(from(&[], None), Err(CacheError::NoPlace)));
     }
 
     #[test]
