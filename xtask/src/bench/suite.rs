@@ -34,11 +34,12 @@ pub(crate) fn measure(resources: &Resources, runs: u32, all_kernels: bool) -> Re
     let json = ["xtask", "run", "--format", "json"];
     let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, runs.min(RUNS), &whole::DONE));
     let many = kernels.first().context("there is no default kernel").and_then(|kernel| many(project, kernel, runs));
-    let report = report(root, runs);
     let all_kernels = match all_kernels {
         true => once(root, &["xtask", "run", "--kernel", "all", "--image", super::IMAGE, "--fresh"]),
         false => Err(Missing("only with --all-kernels".to_owned())),
     };
+    // Then all kernels have outcomes to report.
+    let report = report(root, runs);
     Ok(Suite { units, warm: figure(warm), many: figure(many), report: figure(report), all_kernels })
 }
 
