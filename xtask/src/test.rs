@@ -124,7 +124,7 @@ fn variables(freshness: Freshness) -> Vec<(&'static str, String)> {
 
 /// An image with the last systemd that delegates nothing.
 const OLD_SYSTEMD: &str = "systemd-257";
-/// Images that some tests boot, and that no scenario uses by default.
+/// Images that some tests boot besides the first default one and those that the scenarios which are tested use.
 const OF_TESTS: [&str; 5] = [OLD_SYSTEMD, "programs-bookworm", "programs-trixie", "programs-forky", "tracers"];
 /// The image whose systemd the reader of units is compared with.
 const SYSTEMD: &str = "systemd-262";

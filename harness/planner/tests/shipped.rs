@@ -38,8 +38,8 @@ fn run(path: &Path) -> Option<Expanded> {
     let kernels = || [kernel("7.3"), kernel("6.12"), Kernel::before_tokens()].into_iter();
     let systemd = kernels().map(|kernel| kernel.in_image("systemd-262"));
     let others = [kernel("7.3").of_a_distribution(), kernel("7.3").with_integrity()];
-    let programs =
-        ["programs-bookworm", "programs-trixie", "programs-forky"].map(|image| kernel("7.3").in_image(image));
+    let programs = ["programs-bookworm", "programs-trixie", "programs-forky", "tracers"]
+        .map(|image| kernel("7.3").in_image(image));
     let others = systemd.chain(programs).chain(others).chain([Kernel::with_signatures_of_instructions()]);
     kernels().chain(others).find_map(|kernel| run_on(path, &kernel))
 }

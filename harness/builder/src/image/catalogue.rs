@@ -87,7 +87,10 @@ mod tests {
         let catalogue = Catalogue::of_folder(&Project::find().unwrap().images()).unwrap();
         let defaults = catalogue.defaults().unwrap();
         let names: Vec<&str> = defaults.iter().map(|manifest| manifest.name.as_str()).collect();
-        assert_eq!(names, ["minimal", "programs-bookworm", "programs-forky", "programs-trixie", "systemd-262"]);
+        assert_eq!(
+            names,
+            ["minimal", "programs-bookworm", "programs-forky", "programs-trixie", "systemd-262", "tracers"]
+        );
     }
 
     #[test]

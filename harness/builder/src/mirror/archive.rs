@@ -279,7 +279,7 @@ impl Archive {
     }
 
     fn write_state(&self) -> Result<(), ArchiveError> {
-        let source = format!("deb [signed-by={KEYRING}] {} {} main\n", self.mirror, self.suite);
+        let source = format!("deb [signed-by={KEYRING} target=Packages] {} {} main\n", self.mirror, self.suite);
         for path in ["lists/partial", "archives/partial"].map(|folder| self.state.join(folder)) {
             fs::create_dir_all(&path).map_err(FileError::of("write", &path))?;
         }
