@@ -89,7 +89,7 @@ mod tests {
         let names: Vec<&str> = defaults.iter().map(|manifest| manifest.name.as_str()).collect();
         assert_eq!(
             names,
-            ["minimal", "programs-bookworm", "programs-forky", "programs-trixie", "systemd-262", "tracers"]
+            ["minimal", "programs-bookworm", "programs-forky", "programs-trixie", "tracers", "systemd-262"]
         );
     }
 
