@@ -715,7 +715,7 @@ fn a_violation_within_a_scenario_is_a_fault_of_that_scenario_alone() {
     a line that is not a record
       invalid guest record: line 3 is not a record: expected value at line 1 column 1; it begins with "boo"
     a line without end
-      invalid guest record: line 3 is longer than 196608 bytes
+      invalid guest record: line 3 is longer than 393216 bytes
     a record without end
       invalid guest record: unexpected `attempt` record; expected attempt 1 of case 0 of `a`
     "#);
