@@ -1,7 +1,7 @@
 //! Checks a configuration on one kernel.
 
 use harness_frontend::{Configuration, Element, Location, Meaning};
-use harness_uapi::vocabulary::Kind;
+use harness_uapi::{permission::Element as GrantElement, vocabulary::Kind};
 
 use crate::{finding::Finding, input::KernelFacts};
 
@@ -25,6 +25,20 @@ impl<'a> KernelCheck<'a> {
     /// Returns where an option is set: its last assignment, or what requests the bpffs.
     pub(super) fn option(&self, kind: Kind) -> Option<&'a Location> {
         option(self.configuration, kind)
+    }
+
+    /// Returns where the bpffs is requested.
+    pub(super) fn bpffs(&self) -> Option<&'a Location> {
+        self.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location)
+    }
+
+    /// Returns where an element of a grant is to be added: its option or the bounding set, or else what requests the bpffs.
+    pub(super) fn place_of(&self, element: &GrantElement) -> Option<&'a Location> {
+        let location = match element {
+            GrantElement::Bit(bit) => self.option(bit.kind),
+            GrantElement::Capability(_) => self.configuration.execution_context.bounding_set.location.as_ref(),
+        };
+        location.or(self.bpffs())
     }
 
     /// Returns where an option has the name of this number.

@@ -139,11 +139,7 @@ fn refusal(check: &mut KernelCheck<'_>, name: &str, answer: &PredictedAnswer) {
     };
     let message = format!("{name}: the kernel would refuse {by}: it lacks {lacks}");
     let why = if why.is_empty() { "bpf_token_create in kernel/bpf/token.c".to_owned() } else { list(why) };
-    let location = answer.lacks.missing.keys().find_map(|element| match element {
-        Element::Bit(bit) => check.option(bit.kind),
-        Element::Capability(_) => check.configuration.execution_context.bounding_set.location.as_ref(),
-    });
-    let location = location.or(check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location));
+    let location = answer.lacks.missing.keys().find_map(|element| check.place_of(element)).or(check.bpffs());
     check.add(Finding::new(code, message, why).of_level(level).at(location).advice(format!("grant {lacks}")));
 }
 
@@ -175,13 +171,7 @@ fn losses(check: &mut KernelCheck<'_>, (name, loader): (&str, Loader), answers: 
             "if a probe is refused, the loader assumes that the kernel lacks the feature"
         }
     };
-    check.add(
-        Finding::new(Code::SilentLoss, message, why).at(check
-            .configuration
-            .bpffs
-            .as_ref()
-            .map(|bpffs| &bpffs.location)),
-    );
+    check.add(Finding::new(Code::SilentLoss, message, why).at(check.bpffs()));
 }
 
 /// Reports what is delegated but needed by none of those who are named, one of them and all.

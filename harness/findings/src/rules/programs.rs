@@ -64,31 +64,24 @@ fn lacking(check: &mut KernelCheck<'_>, name: &str, elements: impl Iterator<Item
     };
     let (fatal, other): (Vec<_>, Vec<_>) = elements.filter(|(element, _)| !has(element)).partition(|(_, fails)| *fails);
     for (element, _) in fatal {
-        let location = match element {
-            Element::Bit(bit) => check.option(bit.kind),
-            Element::Capability(_) => check.configuration.execution_context.bounding_set.location.as_ref(),
-        };
-        let location = location.or(check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location));
+        let location = check.place_of(&element);
         let message = format!("{name}: it would fail: it lacks {element}");
         check.add(Finding::new(Code::ProgramRefused, message, WHY).at(location).advice(format!("grant {element}")));
     }
     if !other.is_empty() {
         let names: Vec<String> = other.iter().map(|(element, _)| element.to_string()).collect();
         let message = format!("{name}: it would be refused what needs {}, and do without", names.join(", "));
-        let location = check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
-        check.add(Finding::new(Code::SilentLoss, message, WHY).at(location));
+        check.add(Finding::new(Code::SilentLoss, message, WHY).at(check.bpffs()));
     }
 }
 
 fn refused(check: &mut KernelCheck<'_>, message: String, advice: &str) {
-    let location = check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
-    check.add(Finding::new(Code::ProgramRefused, message, WHY).at(location).advice(advice.to_owned()));
+    check.add(Finding::new(Code::ProgramRefused, message, WHY).at(check.bpffs()).advice(advice.to_owned()));
 }
 
 fn unknown(check: &mut KernelCheck<'_>, name: &str, why: &str) {
-    let location = check.configuration.bpffs.as_ref().map(|bpffs| &bpffs.location);
     let message = format!("{name}: what it needs is not known: {why}");
     let advice = format!("run `{} caps --exec --kernel {} -- PROGRAM`", harness_program::NAME, check.kernel.name);
     let why = "the document has a result only for kernels that it was run on";
-    check.add(Finding::new(Code::ProgramNotKnown, message, why).at(location).advice(advice));
+    check.add(Finding::new(Code::ProgramNotKnown, message, why).at(check.bpffs()).advice(advice));
 }
