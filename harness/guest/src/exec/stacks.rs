@@ -56,9 +56,11 @@ impl Stacks {
         }
         let Some(code) = &mut self.last else { return Vec::new() };
         let addresses = code.addresses(tracee, registers);
-        let mapped = code.mapped.clone();
-        let frames = addresses.into_iter().filter_map(|address| self.frame(&mapped, address));
-        shortened(frames.collect(), &program.to_string_lossy())
+        let places =
+            addresses.into_iter().filter_map(|at| Some((code.mapped.iter().find(|one| one.at.contains(&at))?, at)));
+        let told: Vec<(Mapped, u64)> =
+            shortened(places, &program.to_string_lossy()).map(|(one, at)| (one.clone(), at)).collect();
+        told.into_iter().filter_map(|(one, at)| self.frame(&one, at)).collect()
     }
 
     fn read(&mut self, mapped: Vec<Mapped>) -> Code {
@@ -78,14 +80,13 @@ impl Stacks {
         *self.files.entry(path.to_owned()).or_insert_with(|| map(path))
     }
 
-    /// Returns the function at an address of a process, with its file's path in the place of the name.
-    fn frame(&mut self, mapped: &[Mapped], address: u64) -> Option<Frame> {
-        let one = mapped.iter().find(|one| one.at.contains(&address))?;
+    /// Returns the function at an address of a process, which is in this file.
+    fn frame(&mut self, one: &Mapped, address: u64) -> Option<Frame> {
         let file = object::File::parse(self.file(&one.path)?).ok()?;
         let address = address.wrapping_sub(bias(&file, one)?);
         let key = (one.path.clone(), address);
         let function = self.known.entry(key).or_insert_with(|| function(&file, address)).clone();
-        Some(Frame { file: one.path.clone(), function, address })
+        Some(Frame { file: bounded(name(&one.path)), function, address })
     }
 }
 
@@ -175,13 +176,15 @@ fn function(file: &object::File<'_>, address: u64) -> Option<String> {
     Some(bounded(&format!("{:#}", rustc_demangle::demangle(name))))
 }
 
-/// Keeps the innermost two functions and the program's own, with files' names in the place of their paths.
-fn shortened(frames: Vec<Frame>, program: &str) -> Vec<Frame> {
+/// Keeps the innermost two places and the program's own, without those of the C library.
+fn shortened<'a>(
+    places: impl Iterator<Item = (&'a Mapped, u64)>,
+    program: &str,
+) -> impl Iterator<Item = (&'a Mapped, u64)> {
     const INNERMOST: usize = 2;
-    let own: Vec<Frame> = frames.into_iter().filter(|frame| !is_of_libc(name(&frame.file))).collect();
-    let is_kept = |(at, frame): &(usize, &Frame)| *at < INNERMOST || frame.file == program;
-    let kept = own.iter().enumerate().filter(is_kept).take(MOST_FRAMES);
-    kept.map(|(_, frame)| Frame { file: bounded(name(&frame.file)), ..frame.clone() }).collect()
+    let own = places.filter(|(one, _)| !is_of_libc(name(&one.path))).enumerate();
+    let kept = own.filter(move |(at, (one, _))| *at < INNERMOST || one.path == program);
+    kept.map(|(_, place)| place).take(MOST_FRAMES)
 }
 
 fn name(path: &str) -> &str {
@@ -202,8 +205,8 @@ fn bounded(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn frame(file: &str, address: u64) -> Frame {
-        Frame { file: file.to_owned(), function: None, address }
+    fn mapped(path: &str) -> Mapped {
+        Mapped { at: 0..0, offset: 0, path: path.to_owned() }
     }
 
     #[test]
@@ -227,20 +230,12 @@ mod tests {
 
     #[test]
     fn the_innermost_functions_and_the_programs_own_are_kept() {
-        let frames = [
-            ("/lib/libc.so.6", 1),
-            ("/lib/libbpf.so.1", 2),
-            ("/lib/libbpf.so.1", 3),
-            ("/lib/libbpf.so.1", 4),
-            ("/bin/p", 5),
-            ("/lib/libc.so.6", 6),
-            ("/bin/p", 7),
-        ];
-        let frames = frames.map(|(file, address)| frame(file, address)).to_vec();
-        let kept: Vec<u64> = shortened(frames, "/bin/p").iter().map(|frame| frame.address).collect();
+        let [libc, libbpf, program] = ["/lib/libc.so.6", "/lib/libbpf.so.1", "/bin/p"].map(mapped);
+        let places = [(&libc, 1), (&libbpf, 2), (&libbpf, 3), (&libbpf, 4), (&program, 5), (&libc, 6), (&program, 7)];
+        let kept: Vec<u64> = shortened(places.into_iter(), "/bin/p").map(|(_, address)| address).collect();
         assert_eq!(kept, [2, 3, 5, 7]);
-        let deep = (0..100).map(|address| frame("/bin/p", address)).collect();
-        assert_eq!(shortened(deep, "/bin/p").len(), MOST_FRAMES);
+        let deep = (0..100).map(|address| (&program, address));
+        assert_eq!(shortened(deep, "/bin/p").count(), MOST_FRAMES);
     }
 
     #[test]
@@ -248,8 +243,10 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         let mapped: Vec<Mapped> = maps.lines().filter_map(code).collect();
-        let found = Stacks::default().frame(&mapped, bounded as *const () as u64 + 1).unwrap();
-        assert_eq!(found.file, path.to_str().unwrap());
+        let address = bounded as *const () as u64 + 1;
+        let one = mapped.iter().find(|one| one.at.contains(&address)).unwrap();
+        let found = Stacks::default().frame(one, address).unwrap();
+        assert_eq!((one.path.as_str(), found.file), (path.to_str().unwrap(), bounded(name(&one.path))));
         assert_eq!(found.function.as_deref(), Some("harness_guest::exec::stacks::bounded"));
     }
 }
