@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod cache;
 pub mod command;
+pub mod compilers;
 pub mod corpus;
 mod cpio;
 pub mod digest;

@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
 use thiserror::Error;
@@ -13,6 +12,7 @@ use xshell::cmd;
 use crate::{
     cache::{Area, Cache, CacheError, Part, cleaning::References},
     command::{self, CommandError},
+    compilers::CLANG,
     digest::Sha256,
     progress::{Progress, Unit},
 };
@@ -165,7 +165,7 @@ fn files(sources: &Path) -> Result<Vec<String>, ObjectsError> {
 fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
     let mut parts = vec![FLAGS.join(" ").into_bytes()];
     if !files.is_empty() {
-        parts.push(compiler().map_err(ObjectsError::Compiler)?.as_bytes().to_vec());
+        parts.push(CLANG.version().map_err(ObjectsError::Compiler)?.into_bytes());
     }
     for file in files {
         let path = sources.join(file);
@@ -173,16 +173,6 @@ fn key(sources: &Path, files: &[String]) -> Result<String, ObjectsError> {
         parts.push(fs::read(&path).map_err(|source| ObjectsError::Source { path, source })?);
     }
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
-}
-
-/// Returns clang's version, which is queried once.
-pub(crate) fn compiler() -> Result<&'static str, CommandError> {
-    static ANSWER: OnceLock<String> = OnceLock::new();
-    if let Some(answer) = ANSWER.get() {
-        return Ok(answer);
-    }
-    let answer = command::output(|shell| cmd!(shell, "clang --version"))?;
-    Ok(ANSWER.get_or_init(|| answer))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use harness_builder::progress::Progress;
+use harness_builder::{compilers, progress::Progress};
 use harness_program::NAME;
 use harness_protocol::name::ScenarioName;
 use harness_runner::{
@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 
 fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
+    compilers::ask_ahead();
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { args.view.progress() } else { Progress::silent() };
     let mut selection = args.selectors.resolve_under(args.guard, context, progress.clone())?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{GuestProgramError, built, cargo::Builds, compile, compile_in, forget, ready, sources};
 use crate::{
     cache::{Area, Cache, Part},
+    compilers::CLANG,
     digest::Sha256,
-    objects,
     progress::Progress,
 };
 
@@ -96,6 +96,6 @@ pub(crate) fn forget_others(target: &Path) {
 
 /// Computes a hash of everything that the program is made from.
 pub(super) fn key(workspace: &Path) -> Result<String, GuestProgramError> {
-    let clang = objects::compiler().map_err(GuestProgramError::Clang)?;
-    sources::key(workspace, sources::GUARD, &[GUARD, clang])
+    let clang = CLANG.version().map_err(GuestProgramError::Clang)?;
+    sources::key(workspace, sources::GUARD, &[GUARD, &clang])
 }

@@ -3,14 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
 use walkdir::{DirEntry, WalkDir};
-use xshell::cmd;
 
 use super::{cargo, error::GuestProgramError};
-use crate::{command, digest::Sha256, file};
+use crate::{compilers::RUSTC, digest::Sha256, file};
 
 /// The files and folders of the workspace that determine the guest program and the guest's init.
 pub(super) const GUEST: &[&str] = &[
@@ -57,7 +55,8 @@ pub(super) const LOADERS: &[&str] = &["Cargo.toml", "Cargo.lock", "harness/loade
 /// Computes a hash of the sources, the compiler and the flags, and of `more`. Equal sources have equal keys, whatever
 /// their folder.
 pub(super) fn key(workspace: &Path, sources: &[&str], more: &[&str]) -> Result<String, GuestProgramError> {
-    let mut parts = vec![cargo::FLAGS.as_bytes().to_vec(), compiler()?.as_bytes().to_vec()];
+    let mut parts =
+        vec![cargo::FLAGS.as_bytes().to_vec(), RUSTC.version().map_err(GuestProgramError::Compiler)?.into_bytes()];
     parts.extend(more.iter().map(|part| part.as_bytes().to_vec()));
     for name in files(workspace, sources)? {
         let path = workspace.join(&name);
@@ -65,16 +64,6 @@ pub(super) fn key(workspace: &Path, sources: &[&str], more: &[&str]) -> Result<S
         parts.push(fs::read(&path).map_err(|source| GuestProgramError::Source { path, source })?);
     }
     Ok(Sha256::of_parts(parts.iter().map(Vec::as_slice)).to_string()[..32].to_owned())
-}
-
-/// Returns the compiler's version, which is queried once: through rustup that takes longer than everything else.
-fn compiler() -> Result<&'static str, GuestProgramError> {
-    static ANSWER: OnceLock<String> = OnceLock::new();
-    if let Some(answer) = ANSWER.get() {
-        return Ok(answer);
-    }
-    let answer = command::output(|shell| cmd!(shell, "rustc -vV")).map_err(GuestProgramError::Compiler)?;
-    Ok(ANSWER.get_or_init(|| answer))
 }
 
 /// Lists all source files, relative to the workspace and in a fixed order.

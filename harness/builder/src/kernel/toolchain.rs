@@ -1,10 +1,10 @@
 //! The programs that build a kernel: another version of one of them may make another kernel.
 
 use serde::{Deserialize, Serialize};
-use xshell::cmd;
 
 use crate::{
-    command::{self, CommandError},
+    command::CommandError,
+    compilers::{self, Compiler},
     digest::Sha256,
 };
 
@@ -23,7 +23,7 @@ pub struct Toolchain {
 impl Toolchain {
     /// Returns the toolchain of this machine; the error names a missing program.
     pub fn of_this_machine() -> Result<Self, CommandError> {
-        Ok(Self { gcc: version("gcc")?, ld: version("ld")?, pahole: version("pahole")? })
+        Ok(Self { gcc: version(&compilers::GCC)?, ld: version(&compilers::LD)?, pahole: version(&compilers::PAHOLE)? })
     }
 
     /// Computes a sum of all versions.
@@ -33,7 +33,6 @@ impl Toolchain {
 }
 
 /// Returns the first line of a program's version output.
-fn version(program: &str) -> Result<String, CommandError> {
-    let text = command::output(|shell| cmd!(shell, "{program} --version").env("LC_ALL", "C"))?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+fn version(compiler: &Compiler) -> Result<String, CommandError> {
+    Ok(compiler.version()?.lines().next().unwrap_or_default().trim().to_owned())
 }
