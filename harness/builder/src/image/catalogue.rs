@@ -1,6 +1,10 @@
 //! The images that have manifests.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use thiserror::Error;
 
@@ -18,16 +22,17 @@ pub enum CatalogueError {
     Manifest(#[from] ManifestError),
 }
 
-/// The manifests of a folder, by name. Each is read when it is requested.
+/// The manifests of a folder, by name. Each is read when it is first requested.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     listing: Listing,
+    read: Arc<Mutex<BTreeMap<String, Manifest>>>,
 }
 
 impl Catalogue {
     /// Lists the manifests (`*.toml`) of a folder.
     pub fn of_folder(folder: &Path) -> Result<Self, CatalogueError> {
-        Ok(Self { listing: Listing::of_folder("image", folder)? })
+        Ok(Self { listing: Listing::of_folder("image", folder)?, read: Arc::default() })
     }
 
     /// Returns the names of all images.
@@ -71,9 +76,17 @@ impl Catalogue {
         Ok(with_systemd.max_by_key(Manifest::systemd))
     }
 
-    /// Reads the manifest of an image.
+    /// Returns the manifest of an image.
+    ///
+    /// # Errors
+    /// As [`Self::named`].
     pub fn get(&self, name: &str) -> Result<Manifest, CatalogueError> {
-        Ok(Manifest::read(self.listing.file(name)?)?)
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(manifest) = read.get(name) {
+            return Ok(manifest.clone());
+        }
+        let manifest = Manifest::read(self.listing.file(name)?)?;
+        Ok(read.entry(name.to_owned()).or_insert(manifest).clone())
     }
 }
 
