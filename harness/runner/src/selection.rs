@@ -154,11 +154,12 @@ impl Selection {
                 },
             }
         }
-        // Before the run, in case it is interrupted; afterwards again, to add the objects that the scenarios loaded.
+        // Before the run, in case it is interrupted; afterwards again where scenarios loaded objects, to add those.
         built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
         let tasks: Vec<EnvironmentTask<'_>> = built.iter().map(|(testbed, plan)| task(testbed, plan)).collect();
         results.extend(self.runner.results_shown(&tasks, show)?);
-        built.iter().try_for_each(|(testbed, _)| self.resources.remember(testbed))?;
+        let with_objects = built.iter().filter(|(testbed, _)| testbed.has_loaded_objects());
+        with_objects.map(|(testbed, _)| testbed).try_for_each(|testbed| self.resources.remember(testbed))?;
         Ok(sorted(results))
     }
 

@@ -197,6 +197,11 @@ impl Resources {
 }
 
 impl Testbed<'_> {
+    /// Returns whether scenarios have loaded objects that are compiled from the project's sources.
+    pub(crate) fn has_loaded_objects(&self) -> bool {
+        !self.identity.objects.names().is_empty()
+    }
+
     /// Compares all files of the kernel and the image with what was built, before VMs start from them, and builds what
     /// is damaged again. Everything else is compared when the testbed is made.
     pub(crate) fn restore(&self) -> Result<(), ResourcesError> {

@@ -1,14 +1,17 @@
 //! Records of the identities that the outcomes in a store belong to.
 
 use std::{
+    cmp::Reverse,
     fs, io,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use harness_protocol::name::{ImageName, KernelName};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError, now, write};
+use super::{Store, StoreError, now, record_file, write};
 use crate::{
     guard::RunGuard,
     identity::{Artefacts, Identity, IdentityRecord},
@@ -19,6 +22,15 @@ pub(super) const FOLDER: &str = "testbeds";
 
 /// The largest record that is read, in bytes; a vocabulary takes some ten thousand.
 pub(super) const LARGEST: u64 = 4 << 20;
+
+/// The part of a record that says whose it is. The rest takes far longer to read, and is wanted of one only.
+#[derive(Deserialize)]
+struct Head {
+    kernel: KernelName,
+    image: ImageName,
+    artefacts: Artefacts,
+    at: u64,
+}
 
 impl Store {
     /// Stores an identity; the names of objects recorded before are kept.
@@ -49,23 +61,37 @@ impl Store {
         image: &ImageName,
         guard: Option<RunGuard>,
     ) -> Result<Option<Identity>, StoreError> {
-        let mut latest: Option<IdentityRecord> = None;
         let prefix = format!("{kernel}-");
         let may_be = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-        for path in self.identities()?.into_iter().filter(may_be) {
-            let Some(record) = self.identity(&path) else { continue };
-            let is_later = latest.as_ref().is_none_or(|other| other.at < record.at);
-            let is_same = &record.kernel == kernel && &record.image == image && record.artefacts.run_guard == guard;
-            if is_same && is_later {
-                latest = Some(record);
+        let is_same = |head: &Head| &head.kernel == kernel && &head.image == image && head.artefacts.run_guard == guard;
+        let mut files: Vec<_> =
+            self.identities()?.into_iter().filter(may_be).map(|path| (written(&path), path)).collect();
+        files.sort_by_key(|(written, _)| Reverse(*written));
+        let mut latest: Option<(u64, PathBuf)> = None;
+        for (written, path) in files {
+            // A record is never later than its file.
+            if latest.as_ref().is_some_and(|(at, _)| written < *at) {
+                break;
+            }
+            if let Some(head) = self.head(&path).filter(is_same)
+                && latest.as_ref().is_none_or(|(at, _)| *at < head.at)
+            {
+                latest = Some((head.at, path));
             }
         }
+        let latest = latest.and_then(|(_, path)| self.identity(&path));
         Ok(latest.and_then(Identity::recorded))
     }
 
     /// Reads a record. A damaged one is removed, and shown.
     pub(super) fn identity(&self, path: &Path) -> Option<IdentityRecord> {
         self.load(path, LARGEST, "its outcomes are found only after another run")
+    }
+
+    /// Reads the head of a record. A damaged one is removed, and shown.
+    fn head(&self, path: &Path) -> Option<Head> {
+        let read = record_file::read(path, LARGEST);
+        read.map(|read| read.record).map_err(|_| self.identity(path)).ok()
     }
 
     fn identities(&self) -> Result<Vec<PathBuf>, StoreError> {
@@ -80,6 +106,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Returns when a file was written, in seconds since 1970; the end of time if the file system does not say.
+fn written(path: &Path) -> u64 {
+    let when = fs::metadata(path).and_then(|metadata| metadata.modified());
+    when.ok().and_then(|when| when.duration_since(UNIX_EPOCH).ok()).map_or(u64::MAX, |since| since.as_secs())
 }
 
 /// Returns the name of a record's file: the kernel, and a digest of everything its outcomes depend on, except for the
