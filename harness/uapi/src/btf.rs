@@ -171,6 +171,12 @@ impl<'a> Btf<'a> {
         Some(BtfType { kind, name, size_or_type: word(self.types, start + 8)?, flag: info >> 31 != 0, tail })
     }
 
+    /// The kind of the type with this number; `None` as for [`Self::get`].
+    pub fn kind(&self, number: u32) -> Option<BtfKind> {
+        let start = *self.starts.get((number as usize).checked_sub(1)?)? as usize;
+        BtfKind::of(word(self.types, start + 4)? >> 24 & 0x1f)
+    }
+
     /// The first type with this kind and name, and its number.
     pub fn named(&self, kind: BtfKind, name: &str) -> Option<(u32, BtfType<'a>)> {
         let is_meant = |start: usize| {

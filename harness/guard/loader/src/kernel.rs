@@ -1,6 +1,6 @@
 //! The running kernel: its functions by name, from its type information.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{fs, io, sync::Arc};
 
 use guard_policy::{is_guarded, layout::BUILD_ID};
 use harness_uapi::btf::{Btf, BtfError, BtfKind};
@@ -28,15 +28,24 @@ pub enum KernelError {
     BuildId(String),
 }
 
-/// The functions of the running kernel, by name and by id.
-#[derive(Clone, Debug, Default)]
+/// The functions of the running kernel, by name and by id. A guard asks for a few of some fifty thousand, so names stay
+/// where they are, and are looked for one after the other.
+#[derive(Clone, Debug)]
 pub struct Kernel {
-    functions: BTreeMap<String, u32>,
+    btf: Arc<[u8]>,
+    functions: Vec<Named>,
     /// Typedefs and structures: what tracepoints and struct_ops programs are attached to.
-    types: BTreeMap<String, u32>,
-    names: BTreeMap<u32, String>,
+    types: Vec<Named>,
     arguments_of_bpf: usize,
     has_logins: bool,
+}
+
+/// A type with a name, which lies in the kernel's type information. Lists of them are in the order of their ids.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    id: u32,
+    start: usize,
+    length: usize,
 }
 
 impl Kernel {
@@ -45,59 +54,75 @@ impl Kernel {
     /// # Errors
     /// [`KernelError`] if there is none.
     pub fn running() -> Result<Self, KernelError> {
-        Self::of(&fs::read(BTF).map_err(KernelError::Read)?)
+        Self::of(fs::read(BTF).map_err(KernelError::Read)?.into())
     }
 
     /// Reads type information.
     ///
     /// # Errors
     /// [`KernelError::Parse`] if it is damaged.
-    pub fn of(bytes: &[u8]) -> Result<Self, KernelError> {
-        let btf = Btf::of(bytes).map_err(KernelError::Parse)?;
-        let mut kernel = Self::default();
-        for (id, ty) in btf.iter() {
-            match ty.kind {
-                BtfKind::Func => {
-                    if ty.name == "bpf_lsm_bpf" {
-                        kernel.arguments_of_bpf = btf.parameters(ty.size_or_type);
-                    }
-                    // Of several functions of one name the first is the one that libbpf finds.
-                    kernel.functions.entry(ty.name.to_owned()).or_insert(id);
-                    kernel.names.insert(id, ty.name.to_owned());
-                }
-                BtfKind::Struct if ty.name == "task_struct" => {
-                    kernel.has_logins |= btf.members(&ty).any(|member| member.name == "loginuid");
-                }
-                _ => {}
+    pub fn of(bytes: Arc<[u8]>) -> Result<Self, KernelError> {
+        let btf = Btf::of(&bytes).map_err(KernelError::Parse)?;
+        let (mut functions, mut types) = (Vec::new(), Vec::new());
+        let (mut arguments_of_bpf, mut has_logins) = (0, false);
+        for id in 1..=btf.len() as u32 {
+            if !btf.kind(id).is_some_and(|kind| [BtfKind::Func, BtfKind::Struct, BtfKind::Typedef].contains(&kind)) {
+                continue;
             }
-            if matches!(ty.kind, BtfKind::Typedef | BtfKind::Struct) && !ty.name.is_empty() {
-                kernel.types.entry(ty.name.to_owned()).or_insert(id);
-                kernel.names.insert(id, ty.name.to_owned());
+            let Some(ty) = btf.get(id).filter(|ty| !ty.name.is_empty()) else { continue };
+            let start = ty.name.as_ptr() as usize - bytes.as_ptr() as usize;
+            let named = Named { id, start, length: ty.name.len() };
+            match (ty.kind, ty.name) {
+                (BtfKind::Func, name) => {
+                    functions.push(named);
+                    if name == "bpf_lsm_bpf" {
+                        arguments_of_bpf = btf.parameters(ty.size_or_type);
+                    }
+                }
+                (kind, name) => {
+                    types.push(named);
+                    if kind == BtfKind::Struct && name == "task_struct" {
+                        has_logins |= btf.members(&ty).any(|member| member.name == "loginuid");
+                    }
+                }
             }
         }
-        Ok(kernel)
+        Ok(Self { functions, types, arguments_of_bpf, has_logins, btf: bytes })
+    }
+
+    fn text(&self, named: &Named) -> &str {
+        let bytes = self.btf.get(named.start..named.start + named.length).unwrap_or_default();
+        str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Returns the id of the first of this name, which is the one that libbpf finds.
+    fn first(&self, among: &[Named], name: &str) -> Option<u32> {
+        let is_meant = |named: &&Named| named.length == name.len() && self.text(named) == name;
+        among.iter().find(is_meant).map(|named| named.id)
     }
 
     /// Returns the id of a function's type.
     pub fn function(&self, name: &str) -> Option<u32> {
-        self.functions.get(name).copied()
+        self.first(&self.functions, name)
     }
 
     /// Returns the ids that a program's target of this name can have: a function, a typedef (`btf_trace_NAME` for the
     /// tracepoint NAME, `kernel/bpf/verifier.c`), or a structure.
     pub fn targets(&self, name: &str) -> impl Iterator<Item = u32> {
         let tracepoint = format!("btf_trace_{name}");
-        [self.functions.get(name), self.types.get(name), self.types.get(&tracepoint)].into_iter().flatten().copied()
+        let types = [name, &tracepoint].map(|name| self.first(&self.types, name));
+        [self.function(name)].into_iter().chain(types).flatten()
     }
 
     /// Returns the name of a function, typedef or structure by the id of its type.
     pub fn name(&self, id: u32) -> Option<&str> {
-        self.names.get(&id).map(String::as_str)
+        let mut lists = [&self.functions, &self.types].into_iter();
+        lists.find_map(|list| Some(self.text(&list[list.binary_search_by_key(&id, |named| named.id).ok()?])))
     }
 
     /// Returns the functions that no tracing program may be attached to.
     pub(crate) fn guarded(&self) -> impl Iterator<Item = u32> + '_ {
-        self.functions.iter().filter(move |(name, _)| is_guarded(name)).map(|(_, id)| *id)
+        self.functions.iter().filter(|named| is_guarded(self.text(named))).map(|named| named.id)
     }
 
     /// Returns whether the hook `bpf` says if a call comes from a BPF program: its fourth argument, which 6.16 has and 6.12 has not.
@@ -164,18 +189,38 @@ mod tests {
         assert_eq!(build_id_in(&[]), None);
     }
 
+    /// BTF of functions alone (`Documentation/bpf/btf.rst`).
+    fn of_functions(names: &[&str]) -> Kernel {
+        const FUNC: u32 = 12;
+        let (mut types, mut texts) = (Vec::new(), vec![0]);
+        for name in names {
+            types.extend([texts.len() as u32, FUNC << 24, 0].map(u32::to_le_bytes).concat());
+            texts.extend([name.as_bytes(), &[0]].concat());
+        }
+        let lengths = [24, 0, types.len() as u32, types.len() as u32, texts.len() as u32];
+        let header = [&[0x9f, 0xeb, 1, 0][..], &lengths.map(u32::to_le_bytes).concat()].concat();
+        Kernel::of([header, types, texts].concat().into()).unwrap()
+    }
+
+    #[test]
+    fn functions_are_found_by_name_and_by_id() {
+        let kernel = of_functions(&["vfs_read", "vfs_write", "vfs_read"]);
+        assert_eq!([kernel.function("vfs_read"), kernel.function("vfs_write")], [Some(1), Some(2)], "the first one");
+        assert_eq!([kernel.function("vfs_rea"), kernel.function("")], [None, None]);
+        assert_eq!([3, 4].map(|id| kernel.name(id)), [Some("vfs_read"), None]);
+        assert_eq!(kernel.targets("vfs_write").collect::<Vec<_>>(), [2]);
+    }
+
     #[test]
     fn checks_and_entries_are_guarded_and_nothing_else() {
         let names = ["security_bpf", "bpf_lsm_bpf", "__x64_sys_bpf", "insecurity_", "vfs_read", "x64_sys_bpf"];
-        let kernel = Kernel { functions: names.map(str::to_owned).into_iter().zip(1..).collect(), ..Kernel::default() };
-        let mut guarded: Vec<u32> = kernel.guarded().collect();
-        guarded.sort_unstable();
-        assert_eq!(guarded, [1, 2, 3]);
+        let kernel = of_functions(&names);
+        assert_eq!(kernel.guarded().collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
     fn damaged_type_information_is_an_error() {
-        let message = Kernel::of(b"no BTF").unwrap_err().to_string();
+        let message = Kernel::of((*b"no BTF").into()).unwrap_err().to_string();
         assert_eq!(message, "/sys/kernel/btf/vmlinux: it is not little-endian BTF, version 1");
     }
 }
