@@ -8,7 +8,7 @@ use std::{
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair, sockopt,
 };
 use rustix::process::Pid;
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,7 +46,6 @@ pub(crate) enum ChannelError {
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
-    buffer: Vec<u8>,
 }
 
 impl Channel {
@@ -100,10 +99,12 @@ impl Channel {
     }
 
     /// Waits for a message.
-    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+    pub(crate) fn receive<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+        // A buffer for the longest message would be written from end to end for each of them.
+        let mut buffer = vec![0; self.length_of_next()?];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut slices = [IoSliceMut::new(&mut self.buffer)];
+        let mut slices = [IoSliceMut::new(&mut buffer)];
         let received = match recvmsg(&self.socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::CONNRESET) => return Err(ChannelError::Closed),
             other => other.during(|| "recvmsg")?,
@@ -115,8 +116,17 @@ impl Channel {
         if received.bytes == 0 {
             return Err(ChannelError::Closed);
         }
-        let message = serde_json::from_slice(&self.buffer[..received.bytes]);
+        let message = serde_json::from_slice(&buffer[..received.bytes]);
         Ok((message.map_err(|error| ChannelError::Malformed(error.to_string()))?, fds))
+    }
+
+    /// Waits for a message, and returns its length without consuming it (`MSG_TRUNC`, recv(2)).
+    fn length_of_next(&self) -> Result<usize, ChannelError> {
+        match recv(&self.socket, &mut [0_u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC) {
+            Ok((_, length)) => Ok(length.min(LONGEST_MESSAGE)),
+            Err(rustix::io::Errno::CONNRESET) => Err(ChannelError::Closed),
+            Err(errno) => Ok(Err(errno).during(|| "recv MSG_PEEK")?),
+        }
     }
 }
 
@@ -129,8 +139,7 @@ fn descriptors(message: RecvAncillaryMessage<'_>) -> Option<Vec<OwnedFd>> {
 
 impl From<OwnedFd> for Channel {
     fn from(socket: OwnedFd) -> Self {
-        // The kernel zeroes it page by page, so an end with short messages costs only one page.
-        Self { socket, buffer: vec![0; LONGEST_MESSAGE] }
+        Self { socket }
     }
 }
 
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn carries_messages_and_descriptors() {
-        let (one, mut other) = Channel::pair().unwrap();
+        let (one, other) = Channel::pair().unwrap();
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         one.send(&vec!["ä", "b"], &[reader.as_fd()]).unwrap();
         let (message, fds) = other.receive::<Vec<String>>().unwrap();
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn who_sent_a_message_is_known_before_it_is_received() {
-        let (mut one, mut other) = Channel::pair().unwrap();
+        let (one, other) = Channel::pair().unwrap();
         let sender = one.sender(|| other.send(&7, &[])).unwrap();
         assert_eq!((sender, one.receive::<u32>().unwrap().0), (rustix::process::getpid(), 7));
         one.send(&8, &[]).unwrap();
@@ -173,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_closed_end_is_distinguished_from_a_failure() {
-        let (mut one, other) = Channel::pair().unwrap();
+        let (one, other) = Channel::pair().unwrap();
         drop(other);
         assert!(matches!(one.receive::<u32>(), Err(ChannelError::Closed)));
         assert!(matches!(one.send(&1, &[]), Err(ChannelError::Closed)));
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit_or_is_malformed() {
-        let (one, mut other) = Channel::pair().unwrap();
+        let (one, other) = Channel::pair().unwrap();
         let long = "x".repeat(LONGEST_MESSAGE);
         insta::assert_snapshot!(
             one.send(&long, &[]).unwrap_err(),
@@ -201,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_longest_message_passes() {
-        let (one, mut other) = Channel::pair().unwrap();
+        let (one, other) = Channel::pair().unwrap();
         let longest = "x".repeat(LONGEST_MESSAGE - 2);
         one.send(&longest, &[]).unwrap();
         assert_eq!(other.receive::<String>().unwrap().0, longest);

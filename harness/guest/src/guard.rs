@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// How often the sums are looked at again, if a record may still be missing.
 const UNSETTLED: usize = 20;
 
+/// The most bytes of what it prints that are read at once.
+const MOST_AT_ONCE: usize = 256 * 1024;
+
 /// The most bytes of its standard error that become part of a message.
 const LONGEST_COMPLAINT: usize = 4096;
 
@@ -440,9 +443,11 @@ impl Guard {
 
     /// Returns the next complete lines that it has printed, and whether there may be more.
     fn lines(&mut self) -> Result<(bool, Vec<String>), GuardError> {
-        let mut buffer = vec![0; 256 * 1024];
-        let read = rustix::io::pread(&self.printed, &mut buffer[..], self.position);
-        let read = read.map_err(|error| failed("read what it prints")(error.into()))?;
+        let wrong = |errno: rustix::io::Errno| failed("read what it prints")(errno.into());
+        let printed = rustix::fs::fstat(&self.printed).map_err(wrong)?.st_size.unsigned_abs();
+        let more = usize::try_from(printed.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; more.min(MOST_AT_ONCE)];
+        let read = rustix::io::pread(&self.printed, &mut buffer[..], self.position).map_err(wrong)?;
         self.position += read as u64;
         self.begun.extend_from_slice(&buffer[..read]);
         let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else { return Ok((read > 0, Vec::new())) };

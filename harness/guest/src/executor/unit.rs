@@ -123,7 +123,7 @@ mod tests {
         };
         let attempts = vec![load("a"), load("a"), load("missing")];
         let case = Case { sysctls: Default::default(), containers: vec![], attempts };
-        let (ours, mut theirs) = Channel::pair().unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
         let case_index = CaseIndex { scenario: 1, case: 2 };
         send_input(&ours, case_index, &case).unwrap();
         let ((), fds) = theirs.receive().unwrap();
