@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures what a run costs.
 
 mod aims;
+mod all_kernels;
 mod builds;
 mod figures;
 mod guard;
@@ -79,10 +80,6 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Measure the scenarios of every kernel too, all of which must be built
-    #[arg(long)]
-    all_kernels: bool,
-
     /// Fail if a figure that has an aim is more than 1.5 times the last one of this machine
     #[arg(long)]
     check: bool,
@@ -94,6 +91,7 @@ pub(crate) struct Args {
 /// What else is measured.
 #[derive(Debug, Subcommand)]
 enum Subject {
+    AllKernels(all_kernels::Args),
     Builds(builds::Args),
     Guard(guard::Args),
     Programs(programs::Args),
@@ -106,6 +104,7 @@ const OTHERS_RUNS: u32 = 5;
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     match &args.subject {
+        Some(Subject::AllKernels(args)) => return all_kernels::run(args, context),
         Some(Subject::Builds(args)) => return builds::run(args, context),
         Some(Subject::Guard(args)) => return guard::run(args, context),
         Some(Subject::Programs(args)) => return programs::run(args, context),
@@ -133,6 +132,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let before = fs::read_to_string(&path).unwrap_or_default();
         let kept = |heading| section::of(&before, heading);
         let others = [
+            kept(all_kernels::HEADING),
             kept(repeats::HEADING),
             kept(token_test::HEADING),
             &builds::text(&resources)?,
@@ -186,7 +186,7 @@ fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, quick:
     progress.note(&format!("kernel {}: {}", bench.release(), bench.decision()));
     let runs = if args.quick { args.runs.min(QUICK_RUNS) } else { args.runs };
     let turns = take_turns(args, resources, scenarios, runs)?;
-    let suite = suite::measure(resources, runs, args.all_kernels)?;
+    let suite = suite::measure(resources, runs)?;
     progress.note("VMs, one at a time");
     let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| quick.shared_boot(MEMORY_MIB)).collect());
     progress.note("costs in the guest");

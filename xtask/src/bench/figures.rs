@@ -58,10 +58,6 @@ pub(crate) struct Suite {
     pub(crate) warm: Figure<Sample>,
     /// A suite of [`MANY`](super::suite::MANY) scenarios on one kernel, with nothing to do.
     pub(crate) many: Figure<Sample>,
-    /// A report of every kernel.
-    pub(crate) report: Figure<Sample>,
-    /// The minimal image's suite on every kernel, without stored outcomes.
-    pub(crate) all_kernels: Figure<Sample>,
 }
 
 /// The machine that measures.

@@ -72,8 +72,6 @@ fn commands(figures: &Figures) -> String {
     row(&mut text, "`cargo xtask run --format json`; with stored outcomes", suite.warm.as_ref());
     let what = format!("the same of {} copies of one scenario, on {kernel}", suite::MANY);
     row(&mut text, &what, suite.many.as_ref());
-    row(&mut text, "`cargo xtask report --kernel all`", suite.report.as_ref());
-    row(&mut text, "`cargo xtask run --kernel all --image minimal --fresh`", suite.all_kernels.as_ref());
     text.push_str(&format!("\n{}\n", comparison(&figures.fresh, &figures.virtme)));
     text.push_str(HOW_COMMANDS);
     if let Ok(Virtme { version, remark, .. }) = &figures.virtme

@@ -1,6 +1,6 @@
 //! `cargo xtask bench repeats`: whether the quick scenarios come out the same in every run.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode, thread};
 
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
@@ -21,7 +21,8 @@ use super::{
 /// Run the quick scenarios again and again, and write how often all came out the same into docs/performance.md
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Each run boots a VM. Other load on the machine does no harm here: it makes races more likely.
+Each run boots a VM; the kernels are run side by side. Other load on the machine does no harm here: it
+makes races more likely.
 
 Examples:
   cargo xtask bench repeats
@@ -64,11 +65,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let project = context.project()?;
     let resources = Resources::open(project.clone(), Freshness::Any, Progress::detect())?;
     let before = host::load();
-    let mut all = Vec::new();
-    for kernel in super::kernels(&resources, &args.kernel)? {
-        let repeated = repeat(&resources, &kernel, args).with_context(|| format!("kernel {kernel}"))?;
-        all.push(repeated);
-    }
+    let kernels = super::kernels(&resources, &args.kernel)?;
+    let of_one = |kernel: &KernelName| repeat(&resources, kernel, args).with_context(|| format!("kernel {kernel}"));
+    let all = thread::scope(|scope| {
+        let running: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| of_one(kernel))).collect();
+        let repeated = running.into_iter().map(|one| one.join().expect("measuring does not panic"));
+        repeated.collect::<Result<Vec<Repeated>>>()
+    })?;
     section::deliver(&resources, &section(&all, &before), args.print)?;
     Ok(if all.iter().all(|repeated| repeated.odd.is_empty()) { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }

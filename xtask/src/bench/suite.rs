@@ -1,17 +1,15 @@
-//! Whole commands whose times have an aim: units of systemd, all kernels, and runs with nothing to do.
+//! Whole commands whose times have an aim: units of systemd, and runs with nothing to do.
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use harness_builder::project::Project;
-use harness_cli::exit;
 use harness_protocol::name::KernelName;
 use harness_runner::resources::Resources;
-use serde_json::Value;
 
 use super::{
     all, figure,
-    figures::{Figure, Missing, Suite},
+    figures::{Figure, Suite},
     hyperfine,
     sample::Sample,
     whole,
@@ -23,8 +21,8 @@ pub(crate) const MANY: usize = 1_000;
 /// How often hyperfine runs a command.
 const RUNS: u32 = 10;
 
-/// Measures the commands. `all_kernels` is whether every kernel is run, which takes many minutes.
-pub(crate) fn measure(resources: &Resources, runs: u32, all_kernels: bool) -> Result<Suite> {
+/// Measures the commands.
+pub(crate) fn measure(resources: &Resources, runs: u32) -> Result<Suite> {
     let (project, progress) = (resources.project(), resources.progress());
     let kernels = resources.default_kernels()?;
     let root = project.root();
@@ -34,13 +32,7 @@ pub(crate) fn measure(resources: &Resources, runs: u32, all_kernels: bool) -> Re
     let json = ["xtask", "run", "--format", "json"];
     let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, runs.min(RUNS), &whole::DONE));
     let many = kernels.first().context("there is no default kernel").and_then(|kernel| many(project, kernel, runs));
-    let all_kernels = match all_kernels {
-        true => once(root, &["xtask", "run", "--kernel", "all", "--image", super::IMAGE, "--fresh"]),
-        false => Err(Missing("only with --all-kernels".to_owned())),
-    };
-    // Then all kernels have outcomes to report.
-    let report = report(root, runs);
-    Ok(Suite { units, warm: figure(warm), many: figure(many), report: figure(report), all_kernels })
+    Ok(Suite { units, warm: figure(warm), many: figure(many) })
 }
 
 fn units(kernel: &KernelName) -> [&str; 7] {
@@ -49,24 +41,6 @@ fn units(kernel: &KernelName) -> [&str; 7] {
 
 fn once(root: &Path, words: &[&str]) -> Figure<Sample> {
     all(vec![whole::time(root, words)])
-}
-
-/// Times a report of all kernels. It also ends with the code of a failure if a kernel has never run, so it is looked at first
-/// whether it comes to its end.
-fn report(root: &Path, runs: u32) -> Result<Sample> {
-    let words = ["xtask", "report", "--kernel", "all"];
-    let codes = [0, exit::DIFFERS, exit::FAILED];
-    let text = whole::output(root, &[&words[..], &["--format", "json"]].concat(), &codes)?;
-    if !is_complete(&text) {
-        bail!("the report has no last line");
-    }
-    hyperfine::time(root, &words, runs.min(RUNS), &codes)
-}
-
-/// Whether results in JSON have their last line, which counts scenarios that were judged.
-fn is_complete(lines: &str) -> bool {
-    let last = lines.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
-    last.is_some_and(|end| end["kind"] == "end" && end["judged"].as_u64().is_some_and(|judged| judged > 0))
 }
 
 /// Times a run with nothing to do on one kernel, of many copies of one scenario.
@@ -83,17 +57,4 @@ fn many(project: &Project, kernel: &KernelName, runs: u32) -> Result<Sample> {
     let words = ["xtask", "run", "--format", "json", "--kernel", kernel.as_str(), "--scenarios", &scenarios];
     whole::time(project.root(), &words)?;
     hyperfine::time(project.root(), &words, runs.min(RUNS), &whole::DONE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_without_verdicts_or_without_an_end_is_not_timed() {
-        assert!(is_complete("{\"kind\":\"start\"}\n{\"kind\":\"end\",\"judged\":3,\"not_run\":7}\n"));
-        for text in ["", "{\"kind\":\"start\"}\n", "{\"kind\":\"end\",\"judged\":0,\"not_run\":7}\n", "error"] {
-            assert!(!is_complete(text), "{text}");
-        }
-    }
 }

@@ -36,13 +36,7 @@ fn figures() -> Figures {
         vms: missing(),
         costs: missing(),
         least_memory: missing(),
-        suite: Suite {
-            units: vec![("6.12".parse().unwrap(), missing())],
-            warm: missing(),
-            many: missing(),
-            report: missing(),
-            all_kernels: missing(),
-        },
+        suite: Suite { units: vec![("6.12".parse().unwrap(), missing())], warm: missing(), many: missing() },
     }
 }
 
@@ -108,8 +102,6 @@ fn everything_that_was_measured_is_shown() {
             units: vec![("6.12".parse().unwrap(), Ok(sample(&[130_000])))],
             warm: Ok(sample(&[400, 600])),
             many: Ok(sample(&[900])),
-            report: Ok(sample(&[2000])),
-            all_kernels: missing(),
         },
         ..figures()
     };
