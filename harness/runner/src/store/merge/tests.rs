@@ -1,12 +1,18 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use harness_builder::project::Project;
 use harness_protocol::plan;
 
 use super::*;
-use crate::store::{
-    Freshness, Key, RunId,
-    sample::{artefacts, outcome},
+use crate::{
+    identity::Artefacts,
+    store::{
+        Freshness, Key, RunId,
+        sample::{artefacts, outcome},
+    },
 };
 
 fn scenario(name: &str) -> plan::Scenario {
@@ -49,6 +55,29 @@ fn record(at: u64, object: &str) -> IdentityRecord {
         objects,
         vocabulary: serde_json::from_str(&vocabulary).unwrap(),
     }
+}
+
+#[test]
+fn the_latest_testbed_is_recalled_whichever_file_was_written_last() {
+    let [mine] = folders();
+    let store = store(mine.path());
+    let of_guest = |at, guest: &str| {
+        let artefacts = Artefacts { guest: guest.to_owned(), ..artefacts() };
+        IdentityRecord { artefacts, ..record(at, guest) }
+    };
+    for (at, guest) in [(1, "one"), (5, "five"), (3, "three")] {
+        store.remember_record(of_guest(at, guest)).unwrap();
+    }
+    let [damaged, old] = ["testbeds/6.12-0.json", "testbeds/6.12-1.json"].map(|name| mine.path().join(name));
+    for path in [&damaged, &old] {
+        fs::write(path, "{\"sha256\": \"").unwrap();
+    }
+    let written = UNIX_EPOCH + Duration::from_secs(4);
+    fs::File::options().write(true).open(&old).unwrap().set_modified(written).unwrap();
+    let recalled = store.recall(&"6.12".parse().unwrap(), &"minimal".parse().unwrap(), None).unwrap().unwrap();
+    assert_eq!(recalled.artefacts.guest, "five");
+    assert!(!damaged.exists(), "it is removed, and shown");
+    assert!(old.exists(), "what is older than the latest record is not read");
 }
 
 fn folders<const N: usize>() -> [tempfile::TempDir; N] {
