@@ -23,6 +23,7 @@ pub use error::VmError;
 pub use event::{Phase, QemuExit, TimedEvent, VmEnd, VmEvent};
 pub use files::forget;
 pub use handle::{Vm, interactive};
+pub(crate) use spec::EMULATED_CPU;
 pub use spec::{SHARE_IN_GUEST, VmSpec};
 
 /// Does the work of a child process and exits, if this process was started as one; otherwise does nothing.

@@ -8,7 +8,10 @@ use std::{
 use vmtest::{Config, Target, VMConfig, Vmtest, output::Output};
 
 use super::error::MeasureError;
-use crate::{accel::Accel, vm::VmSpec};
+use crate::{
+    accel::Accel,
+    vm::{EMULATED_CPU, VmSpec},
+};
 
 /// Runs the command of `spec` and returns how long that took.
 pub(super) fn run(spec: &VmSpec) -> Result<Duration, MeasureError> {
@@ -25,7 +28,7 @@ fn target(spec: &VmSpec) -> Target {
     let target = Target {
         name: "alone".to_owned(),
         kernel: Some(spec.kernel.clone()),
-        kernel_args: Some(spec.kernel_args.join(" ")),
+        kernel_args: Some(spec.command_line()),
         rootfs: spec.root.clone(),
         command: spec.command.clone(),
         vm: VMConfig { num_cpus: spec.cpus, memory: format!("{}M", spec.memory_mib), ..VMConfig::default() },
@@ -37,7 +40,7 @@ fn target(spec: &VmSpec) -> Target {
         Accel::Tcg => Target {
             arch: "x86_64-emulated".to_owned(),
             qemu_command: Some(spec.qemu.to_string_lossy().into_owned()),
-            vm: VMConfig { extra_args: ["-cpu", "max"].map(str::to_owned).to_vec(), ..target.vm },
+            vm: VMConfig { extra_args: ["-cpu", EMULATED_CPU].map(str::to_owned).to_vec(), ..target.vm },
             ..target
         },
     }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::error::VmError;
 use crate::{accel::Accel, confinement::Confinement};
 
+/// The processor that QEMU emulates.
+pub(crate) const EMULATED_CPU: &str = "max,erms=off";
+
 /// Where the guest mounts [`VmSpec::share`].
 pub const SHARE_IN_GUEST: &str = "/mnt/vmtest";
 
@@ -60,11 +63,26 @@ impl VmSpec {
     }
 
     /// Returns the arguments that make QEMU use the chosen accelerator, whatever `vmtest` would choose.
+    ///
+    /// Emulated, `rep stosb` and `rep movsb` store byte by byte, and a kernel uses them for whole pages if the processor
+    /// claims that they are fast (`ERMS`, `arch/x86/lib/clear_page_64.S`).
     pub(super) fn accel_args(&self) -> [&'static str; 4] {
         match self.accel {
             Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Accel::Tcg => ["-accel", "tcg", "-cpu", "max"],
+            Accel::Tcg => ["-accel", "tcg", "-cpu", EMULATED_CPU],
         }
+    }
+
+    /// Returns the kernel's command line, with what the chosen accelerator benefits from.
+    ///
+    /// An emulated local timer has no deadline mode, so the kernel measures it for a tenth of a second and checks it for
+    /// another (`calibrate_APIC_clock`, `arch/x86/kernel/apic/apic.c`). A single processor does as well without it.
+    pub(crate) fn command_line(&self) -> String {
+        let for_accel = match self.accel {
+            Accel::Kvm => None,
+            Accel::Tcg => Some("nolapic_timer"),
+        };
+        self.kernel_args.iter().map(String::as_str).chain(for_accel).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -90,6 +108,12 @@ mod tests {
             share: share.into(),
             command: "true".to_owned(),
         }
+    }
+
+    #[test]
+    fn only_an_emulated_processor_does_without_its_local_timer() {
+        let of = |accel| VmSpec { accel, kernel_args: vec!["quiet".to_owned()], ..spec("/tmp", "/tmp") }.command_line();
+        assert_eq!([Accel::Kvm, Accel::Tcg].map(of), ["quiet", "quiet nolapic_timer"]);
     }
 
     #[test]

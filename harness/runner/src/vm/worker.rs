@@ -136,7 +136,7 @@ impl WorkerProcess {
         let target = Target {
             name: "vm".to_owned(),
             kernel: Some(spec.kernel.clone()),
-            kernel_args: Some(spec.kernel_args.join(" ")),
+            kernel_args: Some(spec.command_line()),
             rootfs: spec.root.clone(),
             arch: UNDECIDED_ARCH.to_owned(),
             qemu_command: Some(link),
