@@ -84,7 +84,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 
 fn once(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
-    compilers::ask_ahead();
+    // Programs that come with the project are not compiled.
+    if context.project().is_ok_and(|project| !project.has_programs()) {
+        compilers::ask_ahead();
+    }
     let delivery = args.outputs.resolve()?;
     let progress = if delivery.is_for_people() { args.view.progress() } else { Progress::silent() };
     let mut selection = args.selectors.resolve_under(args.guard, context, progress.clone())?;
