@@ -78,9 +78,9 @@ impl VmSpec {
     /// An emulated local timer has no deadline mode, so the kernel measures it for a tenth of a second and checks it for
     /// another (`calibrate_APIC_clock`, `arch/x86/kernel/apic/apic.c`). A single processor does as well without it.
     pub(crate) fn command_line(&self) -> String {
-        let for_accel = match self.accel {
-            Accel::Kvm => None,
-            Accel::Tcg => Some("nolapic_timer"),
+        let for_accel = match (self.accel, self.cpus) {
+            (Accel::Tcg, 1) => Some("nolapic_timer"),
+            _ => None,
         };
         self.kernel_args.iter().map(String::as_str).chain(for_accel).collect::<Vec<_>>().join(" ")
     }
@@ -111,9 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn only_an_emulated_processor_does_without_its_local_timer() {
-        let of = |accel| VmSpec { accel, kernel_args: vec!["quiet".to_owned()], ..spec("/tmp", "/tmp") }.command_line();
-        assert_eq!([Accel::Kvm, Accel::Tcg].map(of), ["quiet", "quiet nolapic_timer"]);
+    fn only_a_single_emulated_processor_does_without_its_local_timer() {
+        let of = |(accel, cpus)| {
+            VmSpec { accel, cpus, kernel_args: vec!["quiet".to_owned()], ..spec("/tmp", "/tmp") }.command_line()
+        };
+        assert_eq!([(Accel::Kvm, 1), (Accel::Tcg, 2)].map(of), ["quiet", "quiet"]);
+        assert_eq!(of((Accel::Tcg, 1)), "quiet nolapic_timer");
     }
 
     #[test]
