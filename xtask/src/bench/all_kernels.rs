@@ -29,8 +29,8 @@ use super::{
 /// Run the scenarios of the minimal image on every kernel, report them, and write the times into docs/performance.md
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-It needs an otherwise idle machine, on which every kernel is built. Under software emulation it takes
-about two minutes a kernel.
+It needs an otherwise idle machine, on which every kernel is built. One kernel takes some three minutes
+under software emulation.
 
 Examples:
   cargo xtask bench all-kernels
@@ -79,8 +79,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
 fn of_run(took: Duration, kernels: usize) -> Aim {
     let what = format!("the minimal image's scenarios on all {kernels} kernels, fresh");
     Aim::seconds("all-kernels", what, "21 min", 480.0, Ok(took.as_secs_f64())).because(
-        "the aim was set for a third of the scenarios; nine tenths of the time are those of the guard, each of which has the kernel \
-         verify some twenty programs and take them away again, which costs an emulated processor two seconds",
+        "the aim was set when there were 215 scenarios; nine tenths of the time, measured on 6.12, are those of the guard, each of \
+         which has the kernel verify some twenty programs and detach them again",
     )
 }
 
