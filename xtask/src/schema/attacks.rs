@@ -168,13 +168,20 @@ impl Snapshots {
         self.main().iter().enumerate().filter(|(_, attempt)| attempt.way().is_some()).map(|(at, _)| at)
     }
 
-    /// Returns something of an attempt, for each kernel where that differs.
+    /// Returns something of an attempt, and what differs from it with the kernels where it does.
     pub(super) fn said(&self, of: impl Fn(&[Attempt]) -> Option<String>) -> String {
         let all: Vec<(&str, String)> =
             self.0.iter().map(|(owner, attempts)| (&**owner, of(attempts).unwrap_or_default())).collect();
         let Some((_, first)) = all.first() else { return String::new() };
-        let others = all[1..].iter().filter(|(_, said)| said != first);
-        others.fold(first.clone(), |text, (owner, said)| format!("{text}; {owner}: {said}"))
+        let mut others: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (owner, said) in all.iter().filter(|(_, said)| said != first) {
+            match others.iter_mut().find(|(known, _)| known == said) {
+                Some((_, owners)) => owners.push(owner),
+                None => others.push((said, vec![owner])),
+            }
+        }
+        let add = |text, (said, owners): (&str, Vec<&str>)| format!("{text}; {}: {said}", owners.join(", "));
+        others.into_iter().fold(first.clone(), add)
     }
 
     fn verdict(&self, at: usize) -> String {
@@ -374,9 +381,10 @@ mod tests {
 
     #[test]
     fn a_kernel_whose_verdict_differs_is_named() {
-        let all = [("everything", PROTECTED), ("7.3", UNPROTECTED)];
+        let all =
+            [("everything", PROTECTED), ("7.3", UNPROTECTED), ("6.12-lockdown", PROTECTED), ("6.18", UNPROTECTED)];
         let snapshots = Snapshots::of(all.map(|(owner, text)| (owner.to_owned(), text)));
-        assert_eq!(snapshots.canary(1), "in force; 7.3: gone");
+        assert_eq!(snapshots.canary(1), "in force; 7.3, 6.18: gone");
         assert_eq!(snapshots.verdict(0), "allowed");
         assert!(!snapshots.survives() && !snapshots.refuses());
     }
