@@ -98,7 +98,7 @@ impl Fleet {
                 continue;
             }
             let name = naming.name(testbed.environment());
-            match Launch::prepare(testbed, host.as_ref(), &name) {
+            match Launch::prepare(testbed, host.as_ref(), &name, requests[index].allowed_splats) {
                 Err(error) => errors[index] = Some(error),
                 Ok(launch) => {
                     // Two simultaneous runs on one machine would mistake each other's objects for leftovers.

@@ -12,10 +12,11 @@ use harness_builder::{
     initramfs,
 };
 use harness_protocol::{
-    name::KernelName,
+    name::{KernelName, ScenarioName},
     outcome::{ScenarioEnd, ScenarioOutcome},
     plan::{self, ExpectedKernel, Guard, Plan},
 };
+use harness_snapshot::allowed_splats::AllowedSplats;
 use thiserror::Error;
 
 pub use crate::testbed::MEMORY_MIB;
@@ -152,12 +153,18 @@ pub(crate) struct Launch<'a> {
     expected: ExpectedKernel,
     runs: PathBuf,
     deadlines: Deadlines,
+    allowed_splats: &'a AllowedSplats,
 }
 
 impl<'a> Launch<'a> {
     /// Prepares to run VMs of a testbed, and shows how they run. `host` is how this host runs VMs, unused in host mode;
     /// `name` is the environment's display name.
-    pub(crate) fn prepare(testbed: &'a Testbed<'a>, host: Option<&Host>, name: &str) -> Result<Self, LaunchError> {
+    pub(crate) fn prepare(
+        testbed: &'a Testbed<'a>,
+        host: Option<&Host>,
+        name: &str,
+        allowed_splats: &'a AllowedSplats,
+    ) -> Result<Self, LaunchError> {
         let (progress, kernel) = (&testbed.resources.progress, &testbed.kernel);
         let host = host.filter(|_| !testbed.is_host_mode());
         if host.is_some() {
@@ -171,6 +178,7 @@ impl<'a> Launch<'a> {
             expected: expected(testbed)?,
             deadlines: Deadlines::of(host.map_or(Accel::Kvm, |host| host.decision.accel)),
             runs: testbed.resources.cache.folder(Area::Runs)?,
+            allowed_splats,
         })
     }
 
@@ -215,7 +223,11 @@ impl<'a> Launch<'a> {
                 Box::new(HostMachine::new(self.testbed.guest.path(), &fill_share, progress))
             }
         };
-        let ended = match session::run(&plan, machine.as_ref(), &folder, self.deadlines, watch) {
+        let environment = self.testbed.environment();
+        let is_allowed =
+            |text: &str, scenario: &ScenarioName| self.allowed_splats.reason(text, scenario, environment).is_some();
+        let ran = session::run_allowing(&plan, machine.as_ref(), &folder, self.deadlines, &is_allowed, watch);
+        let ended = match ran {
             Err(SessionError::NothingStarted { how, console }) => match early_guard(scenarios) {
                 // Other scenarios of the kernel do not depend on this guard.
                 Some((scenario, _)) => Ok(not_booted(scenario, &how, &console, watch)),

@@ -276,7 +276,8 @@ impl Runner {
         };
         let show = move |judged: &Result<ScenarioResult, RunnerError>| judged.iter().for_each(show);
         let wanted = expansions.iter().filter_map(to_run).collect();
-        RunRequest { testbed, wanted, read: Box::new(read), show: Box::new(show) }
+        let allowed_splats = &self.allowed_splats;
+        RunRequest { testbed, wanted, allowed_splats, read: Box::new(read), show: Box::new(show) }
     }
 
     fn judge(

@@ -32,6 +32,7 @@ pub use machine::{FillShare, GuestFolder, Machine, MachineKind, MakeRoot, QemuMa
 pub use notice::{Notice, VmTimes};
 pub use record::Damage;
 pub use record_checker::ProtocolViolation;
+pub use splats::IsAllowed;
 
 use follow::{Death, Ending, Followed, follow};
 use record_checker::RecordChecker;
@@ -52,18 +53,34 @@ pub struct Session {
     pub vms: Vec<VmTimes>,
 }
 
-/// Carries out a plan on a machine, with as many VMs as necessary.
+/// Carries out a plan on a machine, with as many VMs as necessary: one that printed a splat is not used again.
+///
+/// # Errors
+/// As [`run_allowing`].
+pub fn run(
+    plan: &Plan,
+    machine: &dyn Machine,
+    folder: &RunFolder,
+    deadlines: Deadlines,
+    watch: &mut dyn FnMut(Notice<'_>),
+) -> Result<Session, SessionError> {
+    run_allowing(plan, machine, folder, deadlines, &|_, _| false, watch)
+}
+
+/// Carries out a plan on a machine, with as many VMs as necessary. A VM goes on after a report of UBSAN that is allowed during all
+/// scenarios that are left. The kernel does not print it again, so it is charged to each of them as well.
 ///
 /// Every VM completes at least one scenario, or ends the session, or is one of the few that the host may lose, so this
 /// terminates.
 ///
 /// # Errors
 /// [`SessionError`] if no guest runs the scenarios. Outcomes before the error are reported only by [`Notice::Ended`].
-pub fn run(
+pub fn run_allowing(
     plan: &Plan,
     machine: &dyn Machine,
     folder: &RunFolder,
     deadlines: Deadlines,
+    is_allowed: IsAllowed<'_>,
     watch: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Session, SessionError> {
     if plan.format != FORMAT {
@@ -77,7 +94,7 @@ pub fn run(
         watch(Notice::Booting { vm });
         let guest = GuestFolder::create(&folder.path().join(format!("vm-{vm}")), &rest)?;
         let mut checker = RecordChecker::new(&rest);
-        let Followed { ending, splats, times } = follow(machine, &guest, &mut checker, deadlines, watch)?;
+        let Followed { ending, splats, times } = follow(machine, &guest, &mut checker, deadlines, is_allowed, watch)?;
         session.vms.push(times);
         let lost = loss(&ending, &checker);
         early_losses = if matches!(lost, Some(Loss::Early(_))) { early_losses + 1 } else { 0 };

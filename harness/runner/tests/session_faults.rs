@@ -441,6 +441,37 @@ fn a_splat_is_charged_to_its_scenario_and_the_rest_goes_on_in_a_new_vm() {
 }
 
 #[test]
+fn a_vm_goes_on_after_a_report_of_ubsan_that_is_allowed_in_all_that_is_left() {
+    let text = "UBSAN: shift-out-of-bounds in kernel/bpf/inode.c:756:15";
+    let splatting = || {
+        life(move |guest| {
+            guest.hello();
+            guest.start("a");
+            guest.console(&format!("[    5.1] {text}"));
+            guest.attempt(0);
+            guest.attempt(1);
+            guest.end("a");
+            guest.whole("b");
+            guest.done();
+        })
+    };
+    let played = |lives: Vec<Life>, is_allowed: session::IsAllowed<'_>| {
+        let runs = tempfile::tempdir().unwrap();
+        let (stage, folder) = (Stage::new(lives), RunFolder::create(runs.path()).unwrap());
+        session::run_allowing(&plan(&["a", "b"]), &stage, &folder, AMPLE, is_allowed, &mut |_| {}).unwrap()
+    };
+    let one = played(vec![splatting()], &|splat, _| splat == text);
+    assert_eq!(one.vms.len(), 1);
+    assert_eq!(
+        (splats(&one.outcomes[0]), splats(&one.outcomes[1])),
+        (vec![text], vec![text]),
+        "it is not printed again"
+    );
+    let two = played(vec![splatting(), obedient()], &|_, scenario| *scenario == name("a"));
+    assert_eq!((two.vms.len(), splats(&two.outcomes[0]), splats(&two.outcomes[1])), (2, vec![text], vec![]));
+}
+
+#[test]
 fn an_oops_is_a_crash_with_its_splat() {
     let oopsing = life(|guest| {
         guest.hello();

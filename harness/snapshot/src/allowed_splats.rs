@@ -59,6 +59,12 @@ fn schema() -> &'static Value {
 }
 
 impl AllowedSplats {
+    /// Returns the list that allows none.
+    pub fn none() -> &'static Self {
+        static NONE: AllowedSplats = AllowedSplats(Vec::new());
+        &NONE
+    }
+
     /// Parses the file; messages call it `label`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use harness_protocol::{
     outcome::ScenarioOutcome,
 };
 use harness_scenario::expanded::Expanded;
+use harness_snapshot::allowed_splats::AllowedSplats;
 use rayon::{iter::Either, prelude::*};
 
 use crate::{
@@ -30,6 +31,8 @@ pub struct RunRequest<'a, T> {
     pub testbed: &'a Testbed<'a>,
     /// The scenarios whose outcomes are requested.
     pub wanted: Vec<&'a Expanded>,
+    /// The splats after which a VM may go on.
+    pub allowed_splats: &'a AllowedSplats,
     /// Called once for each outcome, as soon as it is available.
     pub read: Box<Read<'a, T>>,
     /// Called once for each value, as soon as it is known, if VMs are started; if all outcomes are stored, the values are all

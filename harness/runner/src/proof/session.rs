@@ -9,6 +9,7 @@ use harness_protocol::{
     plan::{Exec, GlobalEffect, ObjectLoad, PlacedContent, PlacedFile, Scenario, TokenCommand},
 };
 use harness_scenario::expanded::Expanded;
+use harness_snapshot::allowed_splats::AllowedSplats;
 use harness_verdict::judgement::Fault;
 
 use super::{
@@ -143,6 +144,7 @@ fn request<'a>(
     RunRequest {
         testbed: session.testbed,
         wanted,
+        allowed_splats: AllowedSplats::none(),
         read: Box::new(|_, outcome| (outcome.clone(), false)),
         show: Box::new(|_| {}),
     }

@@ -17,7 +17,7 @@ use super::{
     notice::{Notice, VmTimes},
     record::Damage,
     record_checker::{ProtocolViolation, RecordChecker, Step},
-    splats::SplatReader,
+    splats::{IsAllowed, SplatReader},
     usage::UsageWatch,
 };
 use crate::{
@@ -78,6 +78,7 @@ pub(super) fn follow(
     guest: &GuestFolder,
     checker: &mut RecordChecker<'_>,
     deadlines: Deadlines,
+    is_allowed: IsAllowed<'_>,
     watch: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Followed, SessionError> {
     let mut record = guest.record();
@@ -88,6 +89,7 @@ pub(super) fn follow(
         vm,
         checker,
         deadlines,
+        is_allowed,
         watch,
         clock,
         console: ConsoleTail::default(),
@@ -156,6 +158,7 @@ struct Watcher<'a, 'p> {
     vm: Box<dyn Running>,
     checker: &'a mut RecordChecker<'p>,
     deadlines: Deadlines,
+    is_allowed: IsAllowed<'a>,
     watch: &'a mut dyn FnMut(Notice<'_>),
     clock: Clock,
     console: ConsoleTail,
@@ -235,7 +238,7 @@ impl Watcher<'_, '_> {
     }
 
     /// Gives the outcomes that the console is past their splats, or all if it is whole, and reports them. Returns the end of the VM
-    /// if there was a splat.
+    /// if there was a splat after which it cannot go on.
     fn settle(&mut self, console_is_whole: bool) -> Option<Ending> {
         while let Some(Waiting { scenario, due }) = self.waiting.front() {
             let index = self.checker.completed() - self.waiting.len();
@@ -258,8 +261,11 @@ impl Watcher<'_, '_> {
             if let Some(outcome) = self.checker.add_splats(index, self.splats.of(scenario), has_own) {
                 (self.watch)(Notice::Ended(outcome));
             }
+            let rest = self.checker.after(index);
+            let is_allowed = |text: &str| rest.iter().all(|scenario| (self.is_allowed)(text, &scenario.name));
+            let goes_on = !has_own || self.splats.bequeath(scenario, is_allowed);
             self.waiting.pop_front();
-            if has_own {
+            if !goes_on {
                 self.checker.keep(index + 1);
                 self.waiting.clear();
                 return Some(Ending::Splat);

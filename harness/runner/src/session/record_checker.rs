@@ -128,6 +128,11 @@ impl<'a> RecordChecker<'a> {
         self.outcomes.len()
     }
 
+    /// Returns the scenarios of the plan after the one with this index.
+    pub(super) fn after(&self, index: usize) -> &'a [Scenario] {
+        self.plan.scenarios.get(index + 1..).unwrap_or_default()
+    }
+
     /// Adds the splats that the console shows to the outcome with this index, and returns it. They take the place of the one
     /// that only stands for taint flags, if some are of the scenario itself.
     pub(super) fn add_splats(&mut self, index: usize, shown: Vec<Splat>, has_own: bool) -> Option<&ScenarioOutcome> {

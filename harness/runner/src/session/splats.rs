@@ -35,8 +35,15 @@ const HEADS: [&str; 10] = [
 
 const OOPS: &str = "Oops: ";
 
+/// What a report of UBSAN begins with. It says once a boot what is wrong with a place in the kernel's code, sets no taint flag, and
+/// ends no other check (`suppress_report` and `ubsan_epilogue`, lib/ubsan.c); lockdep stops after its first report.
+const UBSAN: &str = "UBSAN: ";
+
 /// The line that ends a splat, such as `---[ end trace 0000000000000000 ]---`.
 const TRACE_END: &str = "---[ end trace";
+
+/// Says whether a splat with this text is allowed during a scenario.
+pub type IsAllowed<'a> = &'a dyn Fn(&str, &ScenarioName) -> bool;
 
 /// Reads a console and keeps the splats of each scenario.
 #[derive(Debug, Default)]
@@ -45,8 +52,8 @@ pub(super) struct SplatReader {
     current: Option<ScenarioName>,
     /// The scenarios whose last line has come.
     past: BTreeSet<ScenarioName>,
-    /// Splats while the kernel booted. They say something about every scenario of the VM.
-    at_boot: Vec<Splat>,
+    /// Splats that say something about every scenario to come: those while the kernel booted, and those that it would not print again.
+    inherited: Vec<Splat>,
     splats: BTreeMap<ScenarioName, Vec<Splat>>,
     /// The scenarios of which lines were lost.
     lossy: BTreeSet<ScenarioName>,
@@ -108,7 +115,7 @@ impl SplatReader {
     fn splats(&mut self) -> &mut Vec<Splat> {
         match &self.current {
             Some(name) => self.splats.entry(name.clone()).or_default(),
-            None => &mut self.at_boot,
+            None => &mut self.inherited,
         }
     }
 
@@ -117,10 +124,24 @@ impl SplatReader {
         self.past.contains(scenario)
     }
 
-    /// Returns the splats of a scenario, and those of the boot of its VM.
+    /// Returns the splats of a scenario, and those that it inherits.
     pub(super) fn of(&self, scenario: &ScenarioName) -> Vec<Splat> {
         let own = self.splats.get(scenario).into_iter().flatten();
-        self.at_boot.iter().chain(own).cloned().collect()
+        self.inherited.iter().chain(own).cloned().collect()
+    }
+
+    /// Bequeaths the splats of a scenario to the rest of the VM's, if they are reports of UBSAN that are allowed there. Returns whether
+    /// the VM can go on.
+    pub(super) fn bequeath(&mut self, scenario: &ScenarioName, is_allowed: impl Fn(&str) -> bool) -> bool {
+        let mut own = self.splats.get(scenario).cloned().unwrap_or_default();
+        own.retain(|splat| self.inherited.iter().all(|known| known.text != splat.text));
+        own.dedup_by(|one, other| one.text == other.text);
+        let fits = self.inherited.len() + own.len() <= MOST_SPLATS;
+        let goes_on = fits && own.iter().all(|splat| splat.text.starts_with(UBSAN) && is_allowed(&splat.text));
+        if goes_on {
+            self.inherited.extend(own);
+        }
+        goes_on
     }
 
     /// Returns whether the console shows splats of a scenario itself.
@@ -161,6 +182,32 @@ mod tests {
 
     fn texts(reader: &SplatReader, scenario: &str) -> Vec<String> {
         reader.of(&name(scenario)).into_iter().map(|splat| splat.text).collect()
+    }
+
+    #[test]
+    fn the_rest_inherits_what_is_allowed_and_not_printed_again() {
+        let [a, b] = ["a", "b"].map(|scenario| ConsoleMark::Scenario(name(scenario)));
+        let mut reader = read(&format!("{a}\nUBSAN: shift in x.c:1\n{b}\n"));
+        assert!(reader.bequeath(&name("a"), |text| text.ends_with("x.c:1")));
+        assert_eq!(texts(&reader, "b"), ["UBSAN: shift in x.c:1"]);
+        reader.read("UBSAN: shift in x.c:1");
+        assert!(reader.bequeath(&name("b"), |_| false), "it is known");
+        reader.read("WARNING: x.c:2");
+        assert!(!reader.bequeath(&name("b"), |_| true), "it is no report of UBSAN");
+        assert_eq!(texts(&reader, "c"), ["UBSAN: shift in x.c:1"]);
+    }
+
+    #[test]
+    fn what_a_vm_bequeaths_is_bounded() {
+        let mut reader = SplatReader::default();
+        let goes_on = |reader: &mut SplatReader, number: usize| {
+            let scenario = name(&format!("s{number}"));
+            reader.read(&ConsoleMark::Scenario(scenario.clone()).to_string());
+            reader.read(&format!("UBSAN: shift in x.c:{number}"));
+            reader.bequeath(&scenario, |_| true)
+        };
+        assert!((0..MOST_SPLATS).all(|number| goes_on(&mut reader, number)));
+        assert!(!goes_on(&mut reader, MOST_SPLATS));
     }
 
     #[test]
