@@ -186,7 +186,7 @@ fn measure(args: &Args, resources: &Resources, scenarios: &Scenarios<'_>, quick:
     progress.note(&format!("kernel {}: {}", bench.release(), bench.decision()));
     let runs = if args.quick { args.runs.min(QUICK_RUNS) } else { args.runs };
     let turns = take_turns(args, resources, scenarios, runs)?;
-    let suite = suite::measure(resources, runs)?;
+    let suite = suite::measure(resources)?;
     progress.note("VMs, one at a time");
     let vms = figure((0..runs.min(OTHERS_RUNS)).map(|_| quick.shared_boot(MEMORY_MIB)).collect());
     progress.note("costs in the guest");

@@ -22,7 +22,7 @@ pub(crate) const MANY: usize = 1_000;
 const RUNS: u32 = 10;
 
 /// Measures the commands.
-pub(crate) fn measure(resources: &Resources, runs: u32) -> Result<Suite> {
+pub(crate) fn measure(resources: &Resources) -> Result<Suite> {
     let (project, progress) = (resources.project(), resources.progress());
     let kernels = resources.default_kernels()?;
     let root = project.root();
@@ -30,8 +30,8 @@ pub(crate) fn measure(resources: &Resources, runs: u32) -> Result<Suite> {
     let units = kernels.iter().map(|kernel| (kernel.clone(), once(root, &units(kernel)))).collect();
     progress.note("runs with nothing to do");
     let json = ["xtask", "run", "--format", "json"];
-    let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, runs.min(RUNS), &whole::DONE));
-    let many = kernels.first().context("there is no default kernel").and_then(|kernel| many(project, kernel, runs));
+    let warm = whole::time(root, &json).and_then(|_| hyperfine::time(root, &json, RUNS, &whole::DONE));
+    let many = kernels.first().context("there is no default kernel").and_then(|kernel| many(project, kernel));
     Ok(Suite { units, warm: figure(warm), many: figure(many) })
 }
 
@@ -44,7 +44,7 @@ fn once(root: &Path, words: &[&str]) -> Figure<Sample> {
 }
 
 /// Times a run with nothing to do on one kernel, of many copies of one scenario.
-fn many(project: &Project, kernel: &KernelName, runs: u32) -> Result<Sample> {
+fn many(project: &Project, kernel: &KernelName) -> Result<Sample> {
     let folder = tempfile::tempdir().context("cannot make a folder for scenarios")?;
     for number in 0..MANY {
         for extension in ["toml", "snap"] {
@@ -56,5 +56,5 @@ fn many(project: &Project, kernel: &KernelName, runs: u32) -> Result<Sample> {
     let scenarios = folder.path().display().to_string();
     let words = ["xtask", "run", "--format", "json", "--kernel", kernel.as_str(), "--scenarios", &scenarios];
     whole::time(project.root(), &words)?;
-    hyperfine::time(project.root(), &words, runs.min(RUNS), &whole::DONE)
+    hyperfine::time(project.root(), &words, RUNS, &whole::DONE)
 }
