@@ -133,13 +133,16 @@ impl SplatReader {
     /// Bequeaths the splats of a scenario to the rest of the VM's, if they are reports of UBSAN that are allowed there. Returns whether
     /// the VM can go on.
     pub(super) fn bequeath(&mut self, scenario: &ScenarioName, is_allowed: impl Fn(&str) -> bool) -> bool {
-        let mut own = self.splats.get(scenario).cloned().unwrap_or_default();
-        own.retain(|splat| self.inherited.iter().all(|known| known.text != splat.text));
-        own.dedup_by(|one, other| one.text == other.text);
-        let fits = self.inherited.len() + own.len() <= MOST_SPLATS;
-        let goes_on = fits && own.iter().all(|splat| splat.text.starts_with(UBSAN) && is_allowed(&splat.text));
+        let own = self.splats.get(scenario).map_or(&[][..], Vec::as_slice);
+        if !own.iter().all(|splat| splat.text.starts_with(UBSAN)) {
+            return false;
+        }
+        let is_new = |splat: &&Splat| self.inherited.iter().all(|known| known.text != splat.text);
+        let new: Vec<Splat> = own.iter().filter(is_new).cloned().collect();
+        let goes_on =
+            self.inherited.len() + new.len() <= MOST_SPLATS && new.iter().all(|splat| is_allowed(&splat.text));
         if goes_on {
-            self.inherited.extend(own);
+            self.inherited.extend(new);
         }
         goes_on
     }
@@ -195,6 +198,13 @@ mod tests {
         reader.read("WARNING: x.c:2");
         assert!(!reader.bequeath(&name("b"), |_| true), "it is no report of UBSAN");
         assert_eq!(texts(&reader, "c"), ["UBSAN: shift in x.c:1"]);
+    }
+
+    #[test]
+    fn a_vm_that_repeats_a_warning_of_its_boot_does_not_go_on() {
+        let a = ConsoleMark::Scenario(name("a"));
+        let mut reader = read(&format!("WARNING: x.c:1\n{a}\nWARNING: x.c:1\n"));
+        assert!(!reader.bequeath(&name("a"), |_| true));
     }
 
     #[test]

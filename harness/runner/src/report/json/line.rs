@@ -103,7 +103,8 @@ pub(super) enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         difference: Option<String>,
     },
-    /// A splat that the kernel printed during a scenario, or, if it is one that it prints once a boot, before it. It precedes the line of the scenario, which is a `judged` or a `crash`.
+    /// A splat that the kernel printed during a scenario, or, if it is one that it prints once a boot, before it. It precedes the line
+    /// of the scenario, which is a `judged` or a `crash`.
     Splat {
         /// The kernel's name.
         kernel: &'a KernelName,
