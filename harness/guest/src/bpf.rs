@@ -2,7 +2,7 @@
 //!
 //! libbpf 1.7 has one habit that would change what is asked, and it is kept out: before the first map, program or BTF
 //! it loads a program to probe whether the kernel charges memory to control groups, and raises `RLIMIT_MEMLOCK` if not
-//! (`src/bpf.c`). [`trigger_probes`] triggers that probe once, as root, before any fork; libbpf remembers the result.
+//! (`src/bpf.c`). The program answers that itself (`object::recorder`).
 //!
 //! `bpf_prog_load` repeats a load that failed with `EAGAIN` unless it is limited to one attempt; [`prog_load`] limits
 //! it.
@@ -90,15 +90,6 @@ impl ProgSpec<'_> {
 
 /// The four masks of a token, as `BPF_OBJ_GET_INFO_BY_FD` returns them (`struct bpf_token_info`).
 pub(crate) type TokenMasks = sys::bpf_token_info;
-
-/// Makes libbpf probe now, with the caller's privileges, what it would otherwise probe in the middle of an attempt.
-/// Forks inherit the result.
-pub(crate) fn trigger_probes() {
-    // SAFETY: sets a number.
-    unsafe { sys::libbpf_set_memlock_rlim(0) };
-    // Only the probe that this causes matters.
-    let _ = map_create(MapSpec::default(), None);
-}
 
 /// Returns whether a call of `bpf(2)` reaches the kernel's own code instead of a filter: the kernel checks no
 /// permission before it rejects an unknown command (`__sys_bpf`, `kernel/bpf/syscall.c`).

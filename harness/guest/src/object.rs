@@ -9,6 +9,7 @@ mod libbpf;
 mod recorder;
 
 pub(crate) use answer::add_step;
+pub(crate) use recorder::trigger_probes;
 
 use std::{os::fd::BorrowedFd, time::Duration};
 

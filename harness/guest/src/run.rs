@@ -15,7 +15,6 @@ use rustix::process::{Resource, Rlimit};
 use thiserror::Error;
 
 use crate::{
-    bpf,
     cgroup::Hierarchy,
     context::GuestContext,
     controls::Controls,
@@ -27,6 +26,7 @@ use crate::{
     leftovers::Inventory,
     library::{self, LibraryError},
     lsm::SharedSwitch,
+    object,
     plan::{self, PlanError},
     record::{RecordError, Writer},
     scenario::{self, SharedResources},
@@ -138,7 +138,7 @@ impl Machine {
         // Orphans of containers become our children, so that none can hide among those of pid 1.
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).during(|| "prctl PR_SET_CHILD_SUBREAPER")?;
-        bpf::trigger_probes();
+        object::trigger_probes();
         let start = |guard| Guard::start(&folder.join(GUARD_PROGRAM), guard, Keep::Nothing);
         let guard = plan.guard.as_ref().map(start).transpose()?;
         let (inventory, taint) = (Inventory::take()?, kernel::taint()?);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bpf::{self, Kind, ProgSpec},
     guard::{Guard, Keep},
-    kernel,
+    kernel, object,
     process::{self, Fork},
     run::RunError,
 };
@@ -105,7 +105,7 @@ fn policy(count_only: &str, first_rule: &str) -> String {
 /// Takes all measurements but that of early boot, with the guard's program in `folder`.
 pub(crate) fn run(folder: &Path) -> Result<GuardReport, RunError> {
     let program = folder.join(GUARD_PROGRAM);
-    bpf::trigger_probes();
+    object::trigger_probes();
     let mut guard = start(&program, policy("\"prog_get_next_id\"", ""))?;
     let counted = in_turns(&mut guard, CALLS, CALLS, next_id)?;
     guard.stop()?;

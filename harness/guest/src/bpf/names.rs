@@ -83,6 +83,9 @@ const FEATURES: [&str; 24] = [
     "the uprobe system call",
 ];
 
+/// The feature that the memory of maps and programs is charged to control groups.
+pub(crate) const MEMORY_OF_CGROUPS: u32 = 15;
+
 /// Returns the name of a feature, or its number.
 pub(crate) fn feature_name(number: u32) -> String {
     FEATURES.get(number as usize).map_or_else(|| format!("feature {number}"), |name| (*name).to_owned())
@@ -130,6 +133,11 @@ pub(crate) fn plain(bytes: &[u8]) -> String {
 mod tests {
 
     use super::*;
+
+    #[test]
+    fn a_number_has_its_features_name() {
+        assert_eq!(feature_name(MEMORY_OF_CGROUPS), "memory of cgroups");
+    }
 
     #[test]
     fn names_are_plain_and_bounded() {

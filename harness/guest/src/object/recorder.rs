@@ -20,7 +20,8 @@ use libbpf_sys as sys;
 
 use super::answer;
 use crate::bpf::{
-    names::{attach_type, command_name, feature_name, map_type, prog_type, text},
+    self, MapSpec,
+    names::{MEMORY_OF_CGROUPS, attach_type, command_name, feature_name, map_type, prog_type, text},
     verifier_log,
 };
 
@@ -90,6 +91,17 @@ pub(super) fn attached(failure: Option<Errno>) -> u32 {
     with(|recorder| recorder.attached(failure)).unwrap_or_default()
 }
 
+/// Makes libbpf probe now, with the caller's privileges, what it would otherwise probe in the middle of loading the first
+/// object. Forks inherit the result.
+pub(crate) fn trigger_probes() {
+    // SAFETY: sets a number.
+    unsafe { sys::libbpf_set_memlock_rlim(0) };
+    start();
+    // Only the probe that this causes matters.
+    let _ = bpf::map_create(MapSpec::default(), None);
+    finish();
+}
+
 /// Ends the recording and returns it.
 pub(super) fn finish() -> ObjectAnswer {
     RECORDER.take().map(|recorder| recorder.answer).unwrap_or_default()
@@ -140,9 +152,15 @@ unsafe extern "C" fn __wrap_syscall(
 }
 
 /// libbpf's probe for a feature; every call it makes is part of the probe.
+///
+/// Without a recorder the question whether the kernel charges the memory of BPF to control groups is answered here: every
+/// kernel since 5.11 does so, and a call that is one attempt must be no more than that.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_feat_supported(cache: *mut c_void, feature: c_int) -> bool {
     let number = feature as u32;
+    if number == MEMORY_OF_CGROUPS && with(|_| ()).is_none() {
+        return true;
+    }
     let before = with(|recorder| recorder.probing.replace(number));
     // SAFETY: passes on the caller's own call.
     let supported = unsafe { __real_feat_supported(cache, feature) };
