@@ -198,10 +198,19 @@ impl Running for Player {
 }
 
 fn play(plan: &Plan, deadlines: Deadlines, lives: impl IntoIterator<Item = Life>) -> Result<Session, SessionError> {
+    play_allowing(plan, deadlines, lives, &|_, _| false)
+}
+
+fn play_allowing(
+    plan: &Plan,
+    deadlines: Deadlines,
+    lives: impl IntoIterator<Item = Life>,
+    is_allowed: session::IsAllowed<'_>,
+) -> Result<Session, SessionError> {
     let runs = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(runs.path()).unwrap();
     let stage = Stage::new(lives);
-    let result = session::run(plan, &stage, &folder, deadlines, &mut |_| {});
+    let result = session::run_allowing(plan, &stage, &folder, deadlines, is_allowed, &mut |_| {});
     assert!(stage.lives.borrow().is_empty(), "a guest was not needed: {result:?}");
     result
 }
@@ -456,9 +465,7 @@ fn a_vm_goes_on_after_a_report_of_ubsan_that_is_allowed_in_all_that_is_left() {
         })
     };
     let played = |lives: Vec<Life>, is_allowed: session::IsAllowed<'_>| {
-        let runs = tempfile::tempdir().unwrap();
-        let (stage, folder) = (Stage::new(lives), RunFolder::create(runs.path()).unwrap());
-        session::run_allowing(&plan(&["a", "b"]), &stage, &folder, AMPLE, is_allowed, &mut |_| {}).unwrap()
+        play_allowing(&plan(&["a", "b"]), AMPLE, lives, is_allowed).unwrap()
     };
     let one = played(vec![splatting()], &|splat, _| splat == text);
     assert_eq!(one.vms.len(), 1);
@@ -487,18 +494,22 @@ fn an_oops_is_a_crash_with_its_splat() {
 }
 
 #[test]
-fn a_taint_without_a_line_on_the_console_is_a_splat() {
+fn a_taint_without_a_line_on_the_console_is_a_splat_and_ends_the_vm() {
     let tainting = life(|guest| {
         guest.hello();
         guest.start("a");
+        guest.console("[    5.1] UBSAN: shift-out-of-bounds in x.c:1:2");
         guest.attempt(0);
         guest.attempt(1);
         let (leftovers, micros, tainted) = (Vec::new(), 1, 1 << 9 | 1 << 12);
         guest.record_event(Event::ScenarioEnd { scenario: name("a"), leftovers, fault: None, micros, tainted });
+        guest.whole("b");
         guest.done();
     });
-    let session = play(&plan(&["a"]), AMPLE, [tainting]).unwrap();
-    assert_eq!(splats(&session.outcomes[0]), ["the kernel became tainted: warning (W)"]);
+    let session = play_allowing(&plan(&["a", "b"]), AMPLE, [tainting, obedient()], &|_, _| true).unwrap();
+    let ubsan = "UBSAN: shift-out-of-bounds in x.c:1:2";
+    assert_eq!(splats(&session.outcomes[0]), ["the kernel became tainted: warning (W)", ubsan]);
+    assert_eq!((splats(&session.outcomes[1]).len(), session.vms.len()), (0, 2));
 }
 
 #[test]

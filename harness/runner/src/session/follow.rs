@@ -243,7 +243,6 @@ impl Watcher<'_, '_> {
         while let Some(Waiting { scenario, due }) = self.waiting.front() {
             let index = self.checker.completed() - self.waiting.len();
             let is_past = console_is_whole || self.splats.is_past(scenario);
-            let has_own = self.splats.has_any(scenario);
             let blind = if is_past && self.splats.is_lossy(scenario) {
                 Some(LOSSY)
             } else if !is_past && Instant::now() >= *due {
@@ -258,12 +257,14 @@ impl Watcher<'_, '_> {
             } else if !is_past {
                 return None;
             }
-            if let Some(outcome) = self.checker.add_splats(index, self.splats.of(scenario), has_own) {
+            let explain_taint = self.splats.explain_taint(scenario);
+            let is_taint_silent = self.checker.is_tainted(index) && !explain_taint;
+            if let Some(outcome) = self.checker.add_splats(index, self.splats.of(scenario), explain_taint) {
                 (self.watch)(Notice::Ended(outcome));
             }
             let rest = self.checker.after(index);
             let is_allowed = |text: &str| rest.iter().all(|scenario| (self.is_allowed)(text, &scenario.name));
-            let goes_on = !has_own || self.splats.bequeath(scenario, is_allowed);
+            let goes_on = !is_taint_silent && self.splats.bequeath(scenario, is_allowed);
             self.waiting.pop_front();
             if !goes_on {
                 self.checker.keep(index + 1);

@@ -133,11 +133,21 @@ impl<'a> RecordChecker<'a> {
         self.plan.scenarios.get(index + 1..).unwrap_or_default()
     }
 
+    /// Returns whether the kernel became tainted during the scenario of the outcome with this index, before its splats are added.
+    pub(super) fn is_tainted(&self, index: usize) -> bool {
+        self.outcomes.get(index).is_some_and(|outcome| !outcome.splats.is_empty())
+    }
+
     /// Adds the splats that the console shows to the outcome with this index, and returns it. They take the place of the one
-    /// that only stands for taint flags, if some are of the scenario itself.
-    pub(super) fn add_splats(&mut self, index: usize, shown: Vec<Splat>, has_own: bool) -> Option<&ScenarioOutcome> {
+    /// that only stands for taint flags, if they explain those.
+    pub(super) fn add_splats(
+        &mut self,
+        index: usize,
+        shown: Vec<Splat>,
+        explain_taint: bool,
+    ) -> Option<&ScenarioOutcome> {
         let outcome = self.outcomes.get_mut(index)?;
-        if has_own {
+        if explain_taint {
             outcome.splats.clear();
         }
         outcome.splats.extend(shown);
