@@ -165,7 +165,7 @@ fn check(checks: &[(&'static str, &'static [&'static str])], tally: &mut Tally) 
 fn check_commits(context: &Context, tally: &mut Tally) -> Result<()> {
     let complaints = commits::too_long(context.project()?.root());
     complaints.iter().for_each(|complaint| eprintln!("error: {complaint}"));
-    tally.add_check(complaints.is_empty());
+    tally.add_check("subjects of commits", complaints.is_empty());
     Ok(())
 }
 

@@ -118,13 +118,14 @@ fn run_targets(root: &Path, targets: &[String], seconds: u32, tally: &mut Tally)
         while let Some(name) = next() {
             let target = Target { program: programs.join(name), corpus: root.join(FOLDER).join("corpus").join(name) };
             let result = target.run(seconds, &artifacts.join(format!("{name}-")));
-            results.lock().expect("no thread panicked").push(result.map(|found| found.show(name)));
+            results.lock().expect("no thread panicked").push(result.map(|found| (name, found.show(name))));
         }
     };
     let workers = thread::available_parallelism().map_or(1, usize::from).min(targets.len());
     thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
     for result in results.into_inner().expect("no thread panicked") {
-        tally.add_check(result?);
+        let (name, passed) = result?;
+        tally.add_check(name, passed);
     }
     Ok(())
 }

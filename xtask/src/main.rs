@@ -9,6 +9,7 @@ mod commits;
 mod completions;
 mod doctor;
 mod documents;
+mod failures;
 mod fuzz;
 mod generated;
 mod guard_random;

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use harness_builder::progress::seconds;
 
-use crate::not_run::SkippedTest;
+use crate::{failures::Failures, not_run::SkippedTest};
 
 /// Counts of tests and checks that passed, failed and were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(crate) struct Tally {
     skipped: u64,
     /// The tests that were skipped, as far as their lines name them.
     not_run: Vec<SkippedTest>,
+    failures: Failures,
 }
 
 impl Tally {
@@ -44,13 +45,24 @@ impl Tally {
     }
 
     /// Adds a check, which counts as one.
-    pub(crate) fn add_check(&mut self, passed: bool) {
-        *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
+    pub(crate) fn add_check(&mut self, name: &str, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            self.failures.add_check(name);
+        }
     }
 
-    /// Adds a skipped test, or the counts in the closing line of a test program; ignores all other lines.
+    /// Returns what failed, with what test programs say about it.
+    pub(crate) fn failures(&self) -> String {
+        self.failures.text()
+    }
+
+    /// Adds a skipped test, what is said about a failed one, or the counts in the closing line of a test program.
     fn add_line(&mut self, line: &str) {
         self.not_run.extend(SkippedTest::of_line(line));
+        self.failures.read(line);
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". ")) else {
             return;
         };
@@ -109,7 +121,7 @@ impl Step {
         .with_context(|| format!("cannot run cargo {}", self.arguments.join(" ")))?;
         // A test program that dies, or does not compile, reports no failed test.
         if self.kind == Kind::Check || (!succeeded && tally.failed == failed_before) {
-            tally.add_check(succeeded);
+            tally.add_check(self.name, succeeded);
         }
         eprintln!("== {}: {} ({})", self.name, if succeeded { "ok" } else { "FAILED" }, seconds(start.elapsed()));
         Ok(())
@@ -193,10 +205,11 @@ mod tests {
     fn nothing_run_is_not_good() {
         assert!(!Tally::default().is_good());
         let mut tally = Tally::default();
-        tally.add_check(true);
+        tally.add_check("format", true);
         assert!(tally.is_good());
-        tally.add_check(false);
+        tally.add_check("clippy", false);
         assert!(!tally.is_good());
+        assert_eq!(tally.failures(), "failed: clippy\n");
     }
 
     #[test]

@@ -81,12 +81,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     close(&tally, context)
 }
 
-/// Prints what did not run, the pins that have left the mirror and the closing line, and returns the exit code.
+/// Prints what did not run, the pins that have left the mirror, what failed and the closing line, and returns the exit code.
 pub(crate) fn close(tally: &Tally, context: &Context) -> Result<ExitCode> {
     let not_run = NotRunList::read(context.project()?.root())?.judge(&tally.not_run());
     let resources = Resources::open(context.project()?.clone(), Freshness::Any, Progress::silent())?;
     let replaced: String = resources.replaced_pins()?.iter().map(|line| format!("note: {line}\n")).collect();
-    screen::print(&format!("{}{}{replaced}{tally}\n", not_run.unused, not_run.text))?;
+    screen::print(&format!("{}{}{replaced}{}{tally}\n", not_run.unused, not_run.text, tally.failures()))?;
     Ok(match (tally.is_good(), not_run.unlisted) {
         (false, _) => exit::DIFFERS.into(),
         (true, 0) => ExitCode::SUCCESS,

@@ -1,0 +1,115 @@
+//! What test programs say about their failed tests, to be repeated where a long log ends.
+
+/// The most lines that are repeated of one test.
+const MOST_LINES: usize = 60;
+/// The most tests that are repeated.
+const MOST_TESTS: usize = 20;
+
+/// Reads the lines of test programs and keeps what they say about failed tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures {
+    tests: Vec<FailedTest>,
+    /// Whether the next lines are of the last test.
+    is_within: bool,
+    /// How many tests failed beyond those that are kept.
+    others: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FailedTest {
+    name: String,
+    lines: Vec<String>,
+    /// How many lines it has beyond those.
+    others: usize,
+}
+
+impl Failures {
+    /// Reads a line of libtest or libtest-mimic.
+    pub(crate) fn read(&mut self, line: &str) {
+        // A second `failures:`, before their names, ends what the tests say.
+        if line == "failures:" || line.starts_with("test result: ") {
+            self.is_within = false;
+        } else if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" ----")) {
+            self.is_within = self.begin(name.strip_suffix(" stdout").unwrap_or(name));
+        } else if let (true, Some(test)) = (self.is_within, self.tests.last_mut()) {
+            match test.lines.len() < MOST_LINES {
+                true => test.lines.push(line.to_owned()),
+                false => test.others += 1,
+            }
+        }
+    }
+
+    /// Returns whether the test is kept.
+    fn begin(&mut self, name: &str) -> bool {
+        let fits = self.tests.len() < MOST_TESTS;
+        match fits {
+            true => self.tests.push(FailedTest { name: name.to_owned(), lines: Vec::new(), others: 0 }),
+            false => self.others += 1,
+        }
+        fits
+    }
+
+    /// Adds a check that failed, which has nothing to say behind its own output.
+    pub(crate) fn add_check(&mut self, name: &str) {
+        self.is_within = false;
+        self.begin(name);
+    }
+
+    /// Returns the failed tests, each with what it says indented, or nothing.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for test in &self.tests {
+            text += &format!("failed: {}\n", test.name);
+            let end = test.lines.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
+            let kept = test.lines[..end].iter().skip_while(|line| line.trim().is_empty());
+            text.extend(kept.map(|line| format!("    {line}\n")));
+            if test.others > 0 {
+                text += &format!("    ({} more lines above)\n", test.others);
+            }
+        }
+        if self.others > 0 {
+            text += &format!("failed: {} more, above\n", self.others);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<'a>(lines: impl IntoIterator<Item = &'a str>) -> Failures {
+        let mut failures = Failures::default();
+        lines.into_iter().for_each(|line| failures.read(line));
+        failures
+    }
+
+    #[test]
+    fn what_failed_tests_say_is_repeated() {
+        let libtest = "running 2 tests\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\nthread 'a' panicked:\nno\n\n\nfailures:\n    a\n\ntest result: FAILED. 1 passed\nbehind";
+        let mimic = "failures:\n\n---- 7.3::guard/a ----\ndiffers:\n  - x\n\n---- 7.3::guard/b ----\ny\n\n\nfailures:\n    7.3::guard/a\n\ntest result: FAILED. 0 passed";
+        let mut failures = read(libtest.lines().chain(mimic.lines()));
+        failures.add_check("clippy");
+        failures.read("behind");
+        insta::assert_snapshot!(failures.text(), @r"
+        failed: a
+            thread 'a' panicked:
+            no
+        failed: 7.3::guard/a
+            differs:
+              - x
+        failed: 7.3::guard/b
+            y
+        failed: clippy
+        ");
+        assert_eq!(read(["test a ... ok", "test result: ok. 1 passed"]).text(), "");
+    }
+
+    #[test]
+    fn what_is_repeated_is_bounded() {
+        let one = read(std::iter::once("---- a ----").chain(std::iter::repeat_n("x", MOST_LINES + 3)));
+        assert!(one.text().ends_with("    x\n    (3 more lines above)\n"));
+        let many = read(std::iter::repeat_n("---- a ----", MOST_TESTS + 2));
+        assert!(many.text().ends_with("failed: 2 more, above\n"));
+    }
+}
