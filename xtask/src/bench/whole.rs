@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    process::Stdio,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,15 @@ pub(crate) enum Kept {
     Outcomes,
 }
 
+/// What becomes of a command's progress and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// They are shown only if it fails.
+    Kept,
+    /// They are shown at once: the command takes long.
+    Shown,
+}
+
 /// Returns the words that a user types after `cargo`.
 pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
     let mut words = vec!["xtask", "run", "--kernel", kernel, "--image", super::IMAGE];
@@ -31,17 +40,24 @@ pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
 /// Returns how long cargo takes with these words in the project's folder.
 pub(crate) fn time(project: &Path, words: &[&str]) -> Result<Duration> {
     let start = Instant::now();
-    output(project, words, &DONE)?;
+    output(project, words, &DONE, Progress::Kept)?;
     Ok(start.elapsed())
 }
 
 /// Returns what cargo prints with these words in the project's folder. It must end with one of these codes.
-pub(crate) fn output(project: &Path, words: &[&str], codes: &[u8]) -> Result<String> {
+pub(crate) fn output(project: &Path, words: &[&str], codes: &[u8], progress: Progress) -> Result<String> {
     let mut command = steps::cargo();
-    command.args(words).current_dir(project).stdin(Stdio::null());
-    let output = command.output().context("cannot run cargo")?;
+    command.args(words).current_dir(project).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(match progress {
+        Progress::Kept => Stdio::piped(),
+        Progress::Shown => Stdio::inherit(),
+    });
+    let output = command.spawn().and_then(Child::wait_with_output).context("cannot run cargo")?;
     if !is_one_of(codes, output.status.code()) {
-        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = match progress {
+            Progress::Kept => String::from_utf8_lossy(&output.stderr),
+            Progress::Shown => "its errors are above".into(),
+        };
         bail!("cargo {} ended with {}: {}", words.join(" "), output.status, errors.trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("cargo {} did not print text", words.join(" ")))
