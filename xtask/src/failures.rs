@@ -9,8 +9,8 @@ const MOST_TESTS: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
     tests: Vec<FailedTest>,
-    /// Whether the next lines are of the last test.
-    is_within: bool,
+    /// The test that the next lines are of.
+    current: Option<usize>,
     /// How many tests failed beyond those that are kept.
     others: usize,
 }
@@ -26,12 +26,17 @@ struct FailedTest {
 impl Failures {
     /// Reads a line of libtest or libtest-mimic.
     pub(crate) fn read(&mut self, line: &str) {
-        // A second `failures:`, before their names, ends what the tests say.
-        if line == "failures:" || line.starts_with("test result: ") {
-            self.is_within = false;
+        let result = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
+        if let Some((name, "FAILED")) = result {
+            // libtest says so of a test that should have panicked, but not where it repeats its name.
+            self.add(name.trim_end().trim_end_matches(" - should panic"));
+        } else if line == "failures:" || line.starts_with("test result: ") {
+            // A second `failures:`, before their names, ends what the tests say.
+            self.current = None;
         } else if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" ----")) {
-            self.is_within = self.begin(name.strip_suffix(" stdout").unwrap_or(name));
-        } else if let (true, Some(test)) = (self.is_within, self.tests.last_mut()) {
+            let name = name.strip_suffix(" stdout").unwrap_or(name);
+            self.current = self.tests.iter().rposition(|test| test.name == name);
+        } else if let Some(test) = self.current.and_then(|current| self.tests.get_mut(current)) {
             match test.lines.len() < MOST_LINES {
                 true => test.lines.push(line.to_owned()),
                 false => test.others += 1,
@@ -39,20 +44,13 @@ impl Failures {
         }
     }
 
-    /// Returns whether the test is kept.
-    fn begin(&mut self, name: &str) -> bool {
-        let fits = self.tests.len() < MOST_TESTS;
-        match fits {
+    /// Adds a test or a check that failed.
+    pub(crate) fn add(&mut self, name: &str) {
+        self.current = None;
+        match self.tests.len() < MOST_TESTS {
             true => self.tests.push(FailedTest { name: name.to_owned(), lines: Vec::new(), others: 0 }),
             false => self.others += 1,
         }
-        fits
-    }
-
-    /// Adds a check that failed, which has nothing to say behind its own output.
-    pub(crate) fn add_check(&mut self, name: &str) {
-        self.is_within = false;
-        self.begin(name);
     }
 
     /// Returns the failed tests, each with what it says indented, or nothing.
@@ -86,10 +84,13 @@ mod tests {
 
     #[test]
     fn what_failed_tests_say_is_repeated() {
-        let libtest = "running 2 tests\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\nthread 'a' panicked:\nno\n\n\nfailures:\n    a\n\ntest result: FAILED. 1 passed\nbehind";
-        let mimic = "failures:\n\n---- 7.3::guard/a ----\ndiffers:\n  - x\n\n---- 7.3::guard/b ----\ny\n\n\nfailures:\n    7.3::guard/a\n\ntest result: FAILED. 0 passed";
+        let libtest = "running 2 tests\ntest a - should panic ... FAILED\ntest b ... ok\n\nfailures:\n\n---- a stdout ----\n\n\
+                       thread 'a' panicked:\nno\n\n\nfailures:\n    a\n\ntest result: FAILED. 1 passed\nbehind";
+        let mimic = "test 7.3::guard/a    ... FAILED\ntest 7.3::guard/b    ... FAILED\ntest silent ... FAILED\n\nfailures:\n\n\
+                     ---- 7.3::guard/a ----\ndiffers:\n  - x\n\n---- 7.3::guard/b ----\ny\n\n\n\
+                     failures:\n    7.3::guard/a\n\ntest result: FAILED. 0 passed";
         let mut failures = read(libtest.lines().chain(mimic.lines()));
-        failures.add_check("clippy");
+        failures.add("lints");
         failures.read("behind");
         insta::assert_snapshot!(failures.text(), @r"
         failed: a
@@ -100,16 +101,18 @@ mod tests {
               - x
         failed: 7.3::guard/b
             y
-        failed: clippy
+        failed: silent
+        failed: lints
         ");
         assert_eq!(read(["test a ... ok", "test result: ok. 1 passed"]).text(), "");
     }
 
     #[test]
     fn what_is_repeated_is_bounded() {
-        let one = read(std::iter::once("---- a ----").chain(std::iter::repeat_n("x", MOST_LINES + 3)));
+        let one =
+            read(["test a ... FAILED", "---- a ----"].into_iter().chain(std::iter::repeat_n("x", MOST_LINES + 3)));
         assert!(one.text().ends_with("    x\n    (3 more lines above)\n"));
-        let many = read(std::iter::repeat_n("---- a ----", MOST_TESTS + 2));
+        let many = read(std::iter::repeat_n("test a ... FAILED", MOST_TESTS + 2));
         assert!(many.text().ends_with("failed: 2 more, above\n"));
     }
 }

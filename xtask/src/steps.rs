@@ -50,7 +50,7 @@ impl Tally {
             self.passed += 1;
         } else {
             self.failed += 1;
-            self.failures.add_check(name);
+            self.failures.add(name);
         }
     }
 
