@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long the kernel may take to free what it frees later, such as network namespaces and unmounted file systems.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same after a guard has ended: its maps are freed only once no task can be in its trampolines any more.
 pub(crate) const PATIENCE_AFTER_GUARD: Duration = Duration::from_secs(30);

@@ -169,7 +169,7 @@ impl Drop for RemoteExecutor {
 }
 
 /// How long an executor may take to end once its channel is closed; after that, whoever executed it ends it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns the pid that an executor reported.
 pub(crate) fn pid_of(reply: &Reply) -> Result<Pid, ActorError> {
