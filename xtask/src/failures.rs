@@ -1,5 +1,7 @@
 //! What test programs say about their failed tests, to be repeated where a long log ends.
 
+use crate::not_run::result_of_test;
+
 /// The most lines that are repeated of one test.
 const MOST_LINES: usize = 60;
 /// The most tests that are repeated.
@@ -26,10 +28,9 @@ struct FailedTest {
 impl Failures {
     /// Reads a line of libtest or libtest-mimic.
     pub(crate) fn read(&mut self, line: &str) {
-        let result = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
-        if let Some((name, "FAILED")) = result {
+        if let Some((name, "FAILED")) = result_of_test(line) {
             // libtest says so of a test that should have panicked, but not where it repeats its name.
-            self.add(name.trim_end().trim_end_matches(" - should panic"));
+            self.add(name.trim_end_matches(" - should panic"));
         } else if line == "failures:" || line.starts_with("test result: ") {
             // A second `failures:`, before their names, ends what the tests say.
             self.current = None;

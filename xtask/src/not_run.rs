@@ -22,14 +22,21 @@ impl SkippedTest {
     /// Reads a line of a test program: libtest's `test NAME ... ignored, REASON`, or libtest-mimic's
     /// `test NAME ... ignored (REASON)`. Returns `None` for any other line.
     pub(crate) fn of_line(line: &str) -> Option<Self> {
-        let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        let (name, result) = result_of_test(line)?;
         let says = result.strip_prefix("ignored")?;
         let says = match says.strip_prefix(" (") {
             Some(says) => says.strip_suffix(')').unwrap_or(says),
             None => says.strip_prefix(", ").unwrap_or(says),
         };
-        Some(Self { name: name.trim_end().to_owned(), says: says.to_owned() })
+        Some(Self { name: name.to_owned(), says: says.to_owned() })
     }
+}
+
+/// Returns a test's name and what is behind it in the line that a test program prints once it has ended, such as `ok`. Returns
+/// `None` for any other line.
+pub(crate) fn result_of_test(line: &str) -> Option<(&str, &str)> {
+    let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    Some((name.trim_end(), result))
 }
 
 impl fmt::Display for SkippedTest {

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let start = Instant::now();
     let stored = ["xtask", "run", "--kernel", "all", "--image", IMAGE];
     let words = [&stored[..], &["--fresh", "--format", "json"]].concat();
-    let lines = whole::output(project.root(), &words, &DONE, whole::Progress::Shown)?;
+    let lines = whole::output(project.root(), &words, &DONE, whole::Stderr::Shown)?;
     let took = start.elapsed();
     if !is_complete(&lines) {
         bail!("the run did not come to its end; the same without --fresh shows why: cargo {}", stored.join(" "));
@@ -119,7 +119,7 @@ fn counts(lines: &str) -> BTreeMap<String, Counts> {
 /// Times a report of all kernels, which first has to come to its end.
 fn report(root: &Path) -> Result<Sample> {
     let words = ["xtask", "report", "--kernel", "all"];
-    let text = whole::output(root, &[&words[..], &["--format", "json"]].concat(), &DONE, whole::Progress::Kept)?;
+    let text = whole::output(root, &[&words[..], &["--format", "json"]].concat(), &DONE, whole::Stderr::Kept)?;
     if !is_complete(&text) {
         bail!("the report has no last line");
     }

@@ -21,12 +21,12 @@ pub(crate) enum Kept {
     Outcomes,
 }
 
-/// What becomes of a command's progress and errors.
+/// What becomes of a command's standard error: its progress and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// They are shown only if it fails.
+pub(crate) enum Stderr {
+    /// It is shown only if the command fails.
     Kept,
-    /// They are shown at once: the command takes long.
+    /// It is shown at once: the command takes long.
     Shown,
 }
 
@@ -40,23 +40,23 @@ pub(crate) fn words(kernel: &str, kept: Kept) -> Vec<&str> {
 /// Returns how long cargo takes with these words in the project's folder.
 pub(crate) fn time(project: &Path, words: &[&str]) -> Result<Duration> {
     let start = Instant::now();
-    output(project, words, &DONE, Progress::Kept)?;
+    output(project, words, &DONE, Stderr::Kept)?;
     Ok(start.elapsed())
 }
 
 /// Returns what cargo prints with these words in the project's folder. It must end with one of these codes.
-pub(crate) fn output(project: &Path, words: &[&str], codes: &[u8], progress: Progress) -> Result<String> {
+pub(crate) fn output(project: &Path, words: &[&str], codes: &[u8], stderr: Stderr) -> Result<String> {
     let mut command = steps::cargo();
     command.args(words).current_dir(project).stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(match progress {
-        Progress::Kept => Stdio::piped(),
-        Progress::Shown => Stdio::inherit(),
+    command.stderr(match stderr {
+        Stderr::Kept => Stdio::piped(),
+        Stderr::Shown => Stdio::inherit(),
     });
     let output = command.spawn().and_then(Child::wait_with_output).context("cannot run cargo")?;
     if !is_one_of(codes, output.status.code()) {
-        let errors = match progress {
-            Progress::Kept => String::from_utf8_lossy(&output.stderr),
-            Progress::Shown => "its errors are above".into(),
+        let errors = match stderr {
+            Stderr::Kept => String::from_utf8_lossy(&output.stderr),
+            Stderr::Shown => "its errors are above".into(),
         };
         bail!("cargo {} ended with {}: {}", words.join(" "), output.status, errors.trim());
     }
